@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace swede {
+
+enum class Access : uint8_t { kRead, kReadWrite };
+
+/// Owns one mmap'ed range. A mapping of a peer's fd is entered into the SIGBUS guard, so that a
+/// peer that truncates its file shows us zeroes instead of ending the process. Movable; its
+/// creation and destruction are thread-safe.
+class Mapping {
+  public:
+    Mapping() = default;
+    Mapping(Mapping&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)),
+          guarded_(std::exchange(other.guarded_, false)) {}
+    Mapping& operator=(Mapping&& other) noexcept {
+        Mapping(std::move(other)).swap(*this);
+        return *this;
+    }
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+    ~Mapping();
+
+    /// Zeroed private memory of `size` bytes; committed lazily by the kernel.
+    [[nodiscard]] static Result<Mapping> anonymous(uint64_t size);
+    /// MAP_SHARED of our own sealed file: `offset` must be page-aligned.
+    [[nodiscard]] static Result<Mapping> own_file(int fd, uint64_t offset, uint64_t size,
+                                                  Access access);
+    /// MAP_SHARED of a peer's fd, guarded against SIGBUS. Refuses what does not lie inside the file
+    /// as it is now. The fd is not kept.
+    [[nodiscard]] static Result<Mapping> peer_file(int fd, uint64_t offset, uint64_t size,
+                                                   Access access);
+
+    [[nodiscard]] std::byte* data() const { return data_; }
+    [[nodiscard]] uint64_t size() const { return size_; }
+    [[nodiscard]] std::span<std::byte> bytes() const { return {data_, size_}; }
+    [[nodiscard]] explicit operator bool() const { return data_ != nullptr; }
+
+    void swap(Mapping& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(guarded_, other.guarded_);
+    }
+
+  private:
+    Mapping(std::byte* data, uint64_t size, bool guarded)
+        : data_(data), size_(size), guarded_(guarded) {}
+    [[nodiscard]] static Result<Mapping> map_file(int fd, uint64_t offset, uint64_t size,
+                                                  Access access, bool guarded);
+
+    std::byte* data_ = nullptr;
+    uint64_t size_ = 0;  ///< bytes
+    bool guarded_ = false;
+};
+
+/// A memfd of `size` bytes, sealed against shrinking and growing, close-on-exec, all zero.
+[[nodiscard]] Result<UniqueFd> create_memfd(std::string_view name, uint64_t size);
+
+}  // namespace swede
