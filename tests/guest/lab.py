@@ -301,7 +301,12 @@ class Guest:
 
     def reset(self):
         """Presses the reset button; with agent=True, wait with expect_agent() before run()."""
+        self.allow_reboots()
         self.qmp.command("system_reset")
+
+    def allow_reboots(self):
+        """From now on a reboot of the guest is one; before, it ends QEMU, so no panic can loop."""
+        self.qmp.command("set-action", reboot="reset")
 
     def screendump(self, path):
         """QEMU's own view of the display, as PNG; only some doors have one."""

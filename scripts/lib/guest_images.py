@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the guest images. The scripts that run inside are in tests/guest/image."""
+
+import pathlib
+
+from cache import digest
+from initramfs import CpioWriter, TreePacker, write_compressed
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "tests" / "guest" / "image"
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+
+_MIN = {
+    "modules": ["virtio-gpu"],
+    "files": ["/usr/bin/modetest"],
+}
+_DESKTOP = {
+    "modules": _MIN["modules"] + ["evdev", "virtio_input"],
+    "files": _MIN["files"] + [
+        "/usr/bin/weston", "/usr/bin/weston-terminal", "/usr/bin/weston-simple-shm",
+        "/usr/bin/weston-flower", "/usr/bin/weston-smoke", "/usr/bin/weston-clickdot",
+        "/usr/bin/weston-eventdemo", "/usr/bin/weston-simple-damage",
+        "/usr/libexec/weston-desktop-shell", "/usr/libexec/weston-keyboard",
+        "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm",
+        # opened by name at run time
+        f"{_LIBRARIES}/libweston-14/drm-backend.so", f"{_LIBRARIES}/weston/desktop-shell.so",
+        "/usr/share/weston", "/usr/share/X11/xkb",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/etc/fonts/fonts.conf",
+    ],
+}
+IMAGES = {"min": _MIN, "desktop": _DESKTOP}
+
+
+def _guest_scripts():
+    return sorted(path for path in SCRIPTS.iterdir() if path.suffix != ".md")
+
+
+def image_stamp(name, tree_stamp):
+    here = pathlib.Path(__file__)
+    return digest(tree_stamp, IMAGES[name], here.with_name("initramfs.py"), here,
+                  *[item for path in _guest_scripts() for item in (path.name, path)])
+
+
+def build_image(name, tree, path):
+    """Writes the image and returns its size in bytes."""
+    archive = CpioWriter()
+    packer = TreePacker(tree, archive)
+    for folder in ("proc", "sys", "dev", "run", "tmp", "root", "etc", "var", "swede"):
+        archive.folder(folder)
+    archive.link("var/run", "/run")
+    archive.link("var/tmp", "/tmp")
+    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+    archive.file("etc/group", b"root:x:0:\ntty:x:5:\ninput:x:101:\nvideo:x:44:\n")
+    for file in IMAGES[name]["files"]:
+        packer.add(file)
+    packer.add_modules(IMAGES[name]["modules"])
+    packer.add_busybox()
+    for script in _guest_scripts():
+        archive.file("init" if script.name == "init" else f"swede/{script.name}",
+                     script.read_bytes(), 0o755)
+    write_compressed(archive, path)
+    return path.stat().st_size

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian 13 packages without root and without touching the system: apt with a state folder of its own.
+
+The mirror is the one that the system's apt sources name. Packages are resolved by apt against an
+empty (or partly pretended) dpkg status, downloaded and verified by apt, and unpacked by dpkg-deb; no
+maintainer script runs.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+
+from cache import cache_root
+from report import Failure, Progress, say
+
+RELEASE = "trixie"
+BACKPORTS = "trixie-backports"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+FALLBACK_MIRROR = "http://deb.debian.org/debian"
+ATTEMPTS = 3
+
+
+def _uris_of_sources(folder):
+    """All (uri, suites) that apt's own configuration names, one-line and deb822 files alike."""
+    one_line = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]
+    for path in one_line:
+        if path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                match = re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line.strip())
+                if match:
+                    yield match.group(1), [match.group(2)]
+    for path in sorted((folder / "sources.list.d").glob("*.sources")):
+        for stanza in re.split(r"\n\s*\n", path.read_text(errors="replace")):
+            lines = [line for line in stanza.splitlines() if not line.startswith("#")]
+            fields = dict(re.findall(r"^(\S+):\s*(.*(?:\n[ \t].*)*)", "\n".join(lines), re.M))
+            fields = {name.lower(): value.split() for name, value in fields.items()}
+            if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
+                for uri in fields.get("uris", []):
+                    yield uri, fields.get("suites", [])
+
+
+def mirror(folder=pathlib.Path("/etc/apt")):
+    """The mirror of the main archive: the source with Debian's plain suite, not security or updates."""
+    version = pathlib.Path("/etc/os-release").read_text()
+    codename = re.search(r"^VERSION_CODENAME=(\S+)", version, re.M)
+    plain = {"bookworm", "trixie", "stable", codename.group(1) if codename else ""}
+    for uri, suites in _uris_of_sources(folder):
+        if re.match(r"(https?|ftp|file|copy|mirror\S*):", uri) and plain & set(suites) \
+                and uri.rstrip("/").endswith("debian"):
+            return uri
+    say(f"setup: apt's sources name no Debian mirror, using {FALLBACK_MIRROR}")
+    return FALLBACK_MIRROR
+
+
+class PrivateApt:
+    """One resolver state. `pretended` packages count as installed: nothing fetches them."""
+
+    def __init__(self, name, release, pretended=()):
+        self.root = cache_root() / "apt" / name
+        self.release = release
+        self.pretended = pretended
+
+    def _write_configuration(self):
+        for folder in ("lists/partial", "archives/partial", "nothing/partial"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        source = mirror()
+        suites = [RELEASE] if self.release == RELEASE else [RELEASE, self.release]
+        (self.root / "sources.list").write_text("".join(
+            f"deb [signed-by={KEYRING}] {source} {suite} main\n" for suite in suites))
+        (self.root / "status").write_text("".join(
+            f"Package: {name}\nStatus: install ok installed\nVersion: 9:9\nArchitecture: amd64\n"
+            f"Multi-Arch: same\nMaintainer: none\nDescription: pretended\n\n"
+            for name in self.pretended))
+        (self.root / "apt.conf").write_text(f'''
+Dir::State "{self.root}";
+Dir::State::status "{self.root}/status";
+Dir::State::lists "{self.root}/lists";
+Dir::Cache "{self.root}";
+Dir::Cache::archives "{self.root}/archives";
+Dir::Etc::sourcelist "{self.root}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Architecture "amd64";
+#clear APT::Architectures;
+APT::Default-Release "{self.release}";
+APT::Install-Recommends "false";
+APT::Get::Assume-Yes "true";
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Debug::NoLocking "true";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+''')
+
+    def _apt(self, *arguments, **options):
+        return subprocess.Popen(["apt-get", "-c", str(self.root / "apt.conf"), *arguments],
+                                text=True, **options)
+
+    def _output(self, *arguments):
+        with self._apt(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as apt:
+            output, errors = apt.communicate()
+        if apt.returncode != 0:
+            raise Failure(f"apt-get {' '.join(arguments)} failed ({apt.returncode}): "
+                          f"{(output + errors).strip()[-600:]}")
+        return output
+
+    def resolve(self, packages):
+        """File names and sizes in bytes of the packages and all that they depend on."""
+        # apt leaves out what is downloaded already: show it an empty folder
+        output = self._output("-o", f"Dir::Cache::archives={self.root}/nothing", "--print-uris",
+                              "-qq", "install", *packages)
+        return {name: int(size) for name, size in re.findall(r"^'\S+' (\S+) (\d+)", output, re.M)}
+
+    def _download(self, title, packages, total):
+        status_read, status_write = os.pipe()
+        progress = Progress(title)
+        with self._apt("-q", "-o", f"APT::Status-Fd={status_write}", "--download-only", "install",
+                       *packages, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       pass_fds=[status_write]) as apt:
+            os.close(status_write)
+            with os.fdopen(status_read, encoding="utf-8", errors="replace") as status:
+                # apt is quiet enough on its output to fit a pipe's buffer while this is read
+                for line in status:
+                    fields = line.split(":")
+                    if fields[0] == "dlstatus" and len(fields) > 2:
+                        percent = min(float(fields[2]), 100.0)
+                        progress.update(f"{percent:.0f} % of {total / 1e6:.0f} MB")
+            output = apt.communicate()[0]
+        if apt.returncode != 0:
+            raise Failure(f"download failed: {output.strip()[-600:]}")
+        progress.done(f"{total / 1e6:.0f} MB")
+
+    def unpack_into(self, tree, title, packages):
+        """Downloads the closure of `packages` and unpacks it; a vanished file means: look again."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._write_configuration()
+                self._output("update", "-q")
+                wanted = self.resolve(packages)
+                self._download(f"{title}: downloading {len(wanted)} packages", packages,
+                               sum(wanted.values()))
+                break
+            except Failure as failure:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                say(f"{title}: {failure}\n{title}: trying again with fresh lists")
+        progress = Progress(f"{title}: unpacking")
+        tree.mkdir(parents=True, exist_ok=True)
+        for folder in ("bin", "sbin", "lib", "lib64"):  # Debian 13 is merged; packages rely on it
+            (tree / "usr" / folder).mkdir(parents=True, exist_ok=True)
+            if not (tree / folder).is_symlink():
+                (tree / folder).symlink_to(f"usr/{folder}")
+        for index, name in enumerate(sorted(wanted)):
+            progress.update(f"{index} of {len(wanted)}")
+            # Through tar, which keeps the merged-/usr links where a package still has /lib.
+            with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", self.root / "archives" / name],
+                                  stdout=subprocess.PIPE) as package:
+                tar = subprocess.run(
+                    ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", tree,
+                     "--exclude=./usr/share/doc/*", "--exclude=./usr/share/man/*",
+                     "--exclude=./usr/share/locale/*"], stdin=package.stdout, check=False)
+            if tar.returncode != 0 or package.wait() != 0:
+                raise Failure(f"package {name} could not be unpacked into {tree}")
+        progress.done(f"{len(wanted)} packages")
+
+    def forget_downloads(self):
+        for path in (self.root / "archives").glob("*.deb"):
+            path.unlink()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command line of scripts/setup."""
+
+import argparse
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# pylint: disable=wrong-import-position
+import host_packages
+import parts
+from cache import cache_root, locked
+from report import Failure, say
+
+
+def fill_cache():
+    if all(is_current() for is_current, _ in parts.steps()):
+        return False
+    with locked("filling the cache"):
+        for is_current, make in parts.steps():
+            if not is_current():
+                make()
+    return True
+
+
+def known_path(name):
+    if name == "kernel":
+        return parts.kernel()
+    return parts.paths()[name]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="setup", description="Installs what building and testing need, and fills the cache "
+        f"({cache_root()}). Does nothing when all is there.")
+    parser.add_argument("--print", metavar="NAME", choices=[*parts.paths(), "kernel"],
+                        help="print the path of: %(choices)s; nothing is installed or fetched")
+    arguments = parser.parse_args()
+    try:
+        if arguments.print:
+            path = known_path(arguments.print)
+            if not path.exists():
+                raise Failure(f"{path} does not exist; run scripts/setup without options first")
+            print(path)
+            return 0
+        started = time.monotonic()
+        host_packages.install_missing_packages()
+        if fill_cache():
+            say(f"setup: all is there ({time.monotonic() - started:.0f} s)")
+        return 0
+    except Failure as failure:
+        say(f"setup: {failure}")
+        return 1
+    except KeyboardInterrupt:
+        say("setup: interrupted; the next run goes on from here")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
