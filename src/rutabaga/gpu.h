@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/backing.h"
+#include "base/budget.h"
+#include "rutabaga/completion.h"
+#include "rutabaga/fence_timelines.h"
+#include "rutabaga/frame.h"
+#include "rutabaga/renderer.h"
+#include "rutabaga/resource.h"
+
+namespace swede::rutabaga {
+
+/// Owner of everything a guest made: resources, contexts, and the renderers that execute its
+/// commands. 2D resources and guest-memory blobs live here (decision 4); all else goes to the
+/// renderer of its context's capset. One per guest, on the device thread.
+///
+/// Functions return when the work is done, or take a Completion and answer later. The caller must
+/// not start a second call on a resource or context while one is out on it (virtio_gpu's scheduler
+/// queues commands; the C interface waits). Errors carry the virtio-gpu response they become.
+class Gpu {
+  public:
+    /// `renderers` in order of preference; two with one capset id is an error of the program.
+    Gpu(std::shared_ptr<Budget> budget, std::shared_ptr<CompletionSink> sink,
+        std::vector<std::unique_ptr<Renderer>> renderers);
+    ~Gpu();
+
+    // Capsets: those of all renderers, in order.
+    [[nodiscard]] size_t num_capsets() const;
+    [[nodiscard]] const Capset* capset_at(size_t index) const;  ///< null past the end
+    [[nodiscard]] const Capset* capset(uint32_t id) const;      ///< null when not offered
+
+    // Contexts.
+    void create_context(ContextId context, const ContextInfo& info, Completion<> done);
+    /// Detaches the context's resources; its fences are completed by the caller (FenceTimelines).
+    void destroy_context(ContextId context, Completion<> done);
+    [[nodiscard]] Result<void> attach_resource(ContextId context, ResourceId resource);
+    /// Detaching what is not attached, or from a context that is gone, is no error (guests do it
+    /// when processes die).
+    [[nodiscard]] Result<void> detach_resource(ContextId context, ResourceId resource);
+    [[nodiscard]] bool has_context(ContextId context) const;
+    /// The context's commands are refused from now on (kDeviceLost); it must still be destroyed.
+    void lose_context(ContextId context, const Error& why);
+    [[nodiscard]] Result<void> submit(ContextId context, std::optional<uint8_t> ring,
+                                      std::span<const std::byte> commands);
+    /// False when no renderer will report this fence: complete it at once (decision 6).
+    [[nodiscard]] bool create_fence(const Fence& fence);
+
+    // Resources.
+    [[nodiscard]] Result<void> create_2d(const wire::ResourceCreate2d& request);
+    void create_3d(const wire::ResourceCreate3d& request, Completion<> done);
+    /// `backing`: guest memory of GUEST and HOST3D_GUEST blobs, null otherwise.
+    void create_blob(ContextId context, ResourceId resource, const BlobRequest& request,
+                     std::shared_ptr<Backing> backing, Completion<> done);
+    /// Revokes its backing, detaches it everywhere. A mapped blob must be unmapped first.
+    void destroy_resource(ResourceId resource, Completion<> done);
+    [[nodiscard]] Result<void> attach_backing(ResourceId resource, std::shared_ptr<Backing> backing);
+    [[nodiscard]] Result<void> detach_backing(ResourceId resource);
+    /// Null when there is none.
+    [[nodiscard]] Resource* find(ResourceId resource);
+    /// Random once, the same ever after (5.7.6.8, RESOURCE_ASSIGN_UUID).
+    [[nodiscard]] Result<std::array<uint8_t, 16>> uuid(ResourceId resource);
+
+    // Pixels.
+    [[nodiscard]] Result<void> transfer_to_host_2d(const wire::TransferToHost2d& transfer);
+    void transfer_to_host(ContextId context, const wire::TransferHost3d& transfer,
+                          Completion<> done);
+    void transfer_from_host(ContextId context, const wire::TransferHost3d& transfer,
+                            Completion<> done);
+    /// The pixels of a part of a 2D resource, for SET_SCANOUT.
+    [[nodiscard]] Result<std::shared_ptr<const Frame>> frame_2d(ResourceId resource,
+                                                                const Rect& rect);
+    /// The pixels of a blob, for SET_SCANOUT_BLOB: of a guest blob at once, of a host blob once its
+    /// renderer has exported it. `layout` is checked against the blob's size.
+    void frame_blob(ResourceId resource, const BlobLayout& layout,
+                    Completion<std::shared_ptr<const Frame>> done);
+
+    // Host-visible memory of blobs: see Renderer.
+    void export_blob(ResourceId resource, Completion<SharedMemory> done);
+    void place_blob(ResourceId resource, const WindowRange& range, Completion<> done);
+    void displace_blob(ResourceId resource, Completion<> done);
+
+    /// Everything of the guest is gone when it answers: within a second and a bit.
+    void reset(Completion<> done);
+
+    [[nodiscard]] size_t num_resources() const { return resources_.size(); }
+    [[nodiscard]] size_t num_contexts() const { return contexts_.size(); }
+    [[nodiscard]] Budget& budget() { return *budget_; }
+    [[nodiscard]] const std::shared_ptr<CompletionSink>& sink() const { return sink_; }
+
+  private:
+    struct Context;
+
+    [[nodiscard]] Result<Resource*> resource_of(ResourceId id);
+    [[nodiscard]] Result<Context*> context_of(ContextId id);
+
+    std::shared_ptr<Budget> budget_;
+    std::shared_ptr<CompletionSink> sink_;
+    std::vector<std::unique_ptr<Renderer>> renderers_;
+    std::unordered_map<ResourceId, std::unique_ptr<Resource>> resources_;
+    std::unordered_map<ContextId, std::unique_ptr<Context>> contexts_;
+};
+
+}  // namespace swede::rutabaga

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/backing.h"
+#include "base/budget.h"
+#include "rutabaga/completion.h"
+#include "rutabaga/pixel_format.h"
+#include "rutabaga/renderer.h"
+
+namespace swede::rutabaga {
+
+class PixelStorage;  // pixel_storage.h: host pixels of a 2D resource, shared with its frames
+
+/// One thing that a guest created under a resource id. Owned by Gpu, on the device thread; dies at
+/// RESOURCE_UNREF or reset. Its budget charges die with it.
+struct Resource {
+    enum class Kind : uint8_t {
+        k2d,         ///< pixels in PixelStorage, in the core
+        kGuestBlob,  ///< guest memory only, in the core
+        kHostBlob,   ///< memory of a renderer (HOST3D, HOST3D_GUEST)
+        k3d,         ///< of the renderer that owns 3D resources
+    };
+
+    ResourceId id = 0;
+    Kind kind = Kind::k2d;
+    Renderer* renderer = nullptr;  ///< of host blobs and 3D resources
+    uint64_t size = 0;             ///< bytes of a blob
+    uint32_t width = 0;            ///< px of a 2D or 3D resource
+    uint32_t height = 0;           ///< px
+    PixelFormat format = PixelFormat::kB8G8R8X8;  ///< of a 2D resource
+    uint32_t blob_flags = 0;
+    uint32_t map_info = 0;  ///< cache type for RESP_OK_MAP_INFO
+    std::shared_ptr<PixelStorage> pixels;
+    std::shared_ptr<Backing> backing;
+    std::vector<ContextId> contexts;              ///< that have it attached
+    std::optional<std::array<uint8_t, 16>> uuid;  ///< once asked for
+    std::optional<uint64_t> window_offset;        ///< where it is mapped; kept by the window's owner
+    std::vector<Budget::Charge> charges;
+};
+
+}  // namespace swede::rutabaga

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "virtio/guest_memory.h"
+
+namespace swede::virtio {
+
+/// A range of guest memory that a descriptor names.
+struct GuestRange {
+    uint64_t address = 0;
+    uint32_t size = 0;  ///< bytes
+};
+
+/// One descriptor chain as taken from a queue: a private copy of its descriptors (single fetch).
+/// Reused by pop(), so that steady state allocates nothing.
+struct Chain {
+    uint16_t head = 0;
+    std::vector<GuestRange> readable;  ///< written by the driver: the request
+    std::vector<GuestRange> writable;  ///< for the device: the response
+    uint64_t readable_size = 0;        ///< bytes
+    uint64_t writable_size = 0;        ///< bytes
+};
+
+/// A split virtqueue (virtio 1.3, 2.7) with INDIRECT_DESC and EVENT_IDX, up to 1024 entries. Both
+/// are always understood: QEMU's vhost-user-gpu negotiates them whatever the back end offers.
+/// Device thread only. Everything in the rings is the guest's: a queue that breaks the rules turns
+/// broken, is served no more, and recovers at reset.
+class Virtqueue {
+  public:
+    static constexpr uint16_t kMaxSize = 1024;
+    /// Bytes of request that a chain may hold; more breaks the queue.
+    static constexpr uint64_t kMaxChainBytes = 64ull << 20;
+
+    explicit Virtqueue(GuestMemory& memory) : memory_(memory) {}
+
+    /// A power of two up to kMaxSize.
+    [[nodiscard]] Result<void> set_size(uint16_t size);
+    /// Guest-physical addresses of descriptor table, available ring, used ring (aligned 16, 2, 4).
+    void set_addresses(uint64_t descriptors, uint64_t available, uint64_t used);
+    /// Checks that the rings lie in guest memory; only an enabled queue is served.
+    [[nodiscard]] Result<void> enable(bool event_idx);
+    void disable() { enabled_ = false; }
+    void reset();
+
+    [[nodiscard]] uint16_t size() const { return size_; }
+    [[nodiscard]] bool enabled() const { return enabled_; }
+    [[nodiscard]] bool broken() const { return broken_; }
+    [[nodiscard]] uint64_t descriptors() const { return descriptors_; }
+    [[nodiscard]] uint64_t available() const { return available_; }
+    [[nodiscard]] uint64_t used() const { return used_; }
+    /// Index of the next available entry to take: vhost-user's vring base.
+    [[nodiscard]] uint16_t next_available() const { return next_available_; }
+    void set_next_available(uint16_t index) { next_available_ = index; }
+
+    /// Takes the next chain. False: none is there. An Error breaks the queue.
+    [[nodiscard]] Result<bool> pop(Chain& chain);
+    /// Copies `to.size()` bytes of the request, from `offset` of the chain's readable part.
+    [[nodiscard]] Result<void> read(const Chain& chain, uint64_t offset, std::span<std::byte> to);
+    /// Writes a response at the start of a chain's writable part; what does not fit is cut, and the
+    /// count of bytes written comes back. The ranges are looked up anew: memory may have gone.
+    [[nodiscard]] Result<uint32_t> write(std::span<const GuestRange> writable,
+                                         std::span<const std::byte> response);
+    /// Gives a chain back with `written` bytes of response.
+    [[nodiscard]] Result<void> push(uint16_t head, uint32_t written);
+    /// Whether the driver wants an interrupt for what was pushed since the last call (2.7.7, 2.7.10).
+    [[nodiscard]] bool take_interrupt();
+
+    /// Tells the driver not to notify while we drain, or to notify again. After turning them on,
+    /// look for entries once more: one may have come in between.
+    void set_notifications(bool wanted);
+
+    /// True when the available ring is all zero although the driver notified: the VMM's guest RAM
+    /// is private (`share=on` is missing).
+    [[nodiscard]] bool looks_unshared();
+
+  private:
+    GuestMemory& memory_;
+    uint64_t descriptors_ = 0;
+    uint64_t available_ = 0;
+    uint64_t used_ = 0;
+    uint16_t size_ = 0;
+    uint16_t next_available_ = 0;
+    uint16_t next_used_ = 0;
+    uint16_t signalled_used_ = 0;  ///< next_used_ at the last take_interrupt()
+    bool event_idx_ = false;
+    bool enabled_ = false;
+    bool broken_ = false;
+};
+
+}  // namespace swede::virtio
