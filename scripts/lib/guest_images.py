@@ -17,8 +17,8 @@ _DESKTOP = {
     "modules": _MIN["modules"] + ["evdev", "virtio_input"],
     "files": _MIN["files"] + [
         "/usr/bin/weston", "/usr/bin/weston-terminal", "/usr/bin/weston-simple-shm",
-        "/usr/bin/weston-flower", "/usr/bin/weston-smoke", "/usr/bin/weston-clickdot",
-        "/usr/bin/weston-eventdemo", "/usr/bin/weston-simple-damage",
+        "/usr/bin/weston-flower", "/usr/bin/weston-clickdot",
+        "/usr/bin/weston-eventdemo", "/usr/bin/weston-simple-damage", "/usr/bin/weston-debug",
         "/usr/libexec/weston-desktop-shell", "/usr/libexec/weston-keyboard",
         "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm",
         # opened by name at run time

@@ -143,6 +143,7 @@ class Guest:
         self._agent_socket = None
         self._agent_input = b""
         self._agent_number = 0
+        self._agent_ready = False
 
     # --- life ---
 
@@ -260,7 +261,7 @@ class Guest:
 
     def run(self, command, timeout=60):
         """Runs a shell command in the guest (needs agent=True); returns (status, output)."""
-        if self._agent_number == 0:
+        if not self._agent_ready:
             self.expect_agent(timeout)
         self._agent_number += 1
         text = base64.b64encode(command.encode())
@@ -279,9 +280,11 @@ class Guest:
         return output
 
     def expect_agent(self, timeout=60):
-        """Waits until the guest's agent is ready: after the start, and again after a reboot."""
+        """Waits until the guest's agent has started; needed only after a reboot of the guest's own
+        making, since run() does it after start() and reset()."""
         while self._agent_line(timeout, "start of the agent") != b"ready":
             pass
+        self._agent_ready = True
 
     def _agent_line(self, timeout, what):
         deadline = time.monotonic() + timeout
@@ -300,8 +303,9 @@ class Guest:
         return line.strip(b"\r")
 
     def reset(self):
-        """Presses the reset button; with agent=True, wait with expect_agent() before run()."""
+        """Presses the reset button."""
         self.allow_reboots()
+        self._agent_ready = False
         self.qmp.command("system_reset")
 
     def allow_reboots(self):

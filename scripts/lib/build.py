@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the project in one of its flavours, each in a folder of its own."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+
+from report import Failure, Progress
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+_CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavour:
+    """One way to build: Meson's options, and the compiler by environment."""
+
+    name: str
+    options: tuple
+    compiler: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def folder(self):
+        return REPOSITORY / ("build" if self.name == "release" else f"build-{self.name}")
+
+
+RELEASE = Flavour("release", ("--buildtype=release", "-Dwerror=true"))
+# Also the build of the fuzzers: what they run must be instrumented.
+ASAN = Flavour("asan", ("--buildtype=debugoptimized", "-Dwerror=true", "-Dfuzz=true",
+                        "-Db_sanitize=address,undefined", "-Db_lundef=false"), _CLANG)
+TSAN = Flavour("tsan", ("--buildtype=debugoptimized", "-Dwerror=true",
+                        "-Db_sanitize=thread", "-Db_lundef=false"), _CLANG)
+
+
+def build(flavour):
+    """Configures once, builds what changed; the log is in the build's folder."""
+    folder = flavour.folder
+    folder.mkdir(exist_ok=True)
+    log = folder / "build.log"
+    progress = Progress(f"build: {folder.name}")
+    with open(log, "w", encoding="utf-8") as output:
+        if not (folder / "build.ninja").exists():
+            environment = dict(os.environ, **flavour.compiler)
+            command = ["/usr/bin/meson", "setup", str(folder), *flavour.options]
+            status = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=output,
+                                    stderr=subprocess.STDOUT, check=False).returncode
+            if status != 0:
+                raise Failure(f"{' '.join(command)} failed ({status}); see {log}\n{_tail(log)}")
+        command = ["ninja", "-C", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace") as ninja:
+            for line in ninja.stdout:
+                output.write(line)
+                position = re.match(r"\[(\d+)/(\d+)\]", line)
+                if position:
+                    progress.update(f"step {position[1]} of {position[2]}")
+    if ninja.returncode != 0:
+        raise Failure(f"{' '.join(command)} failed ({ninja.returncode}); see {log}\n{_tail(log)}")
+    progress.done()
+    return folder
+
+
+def _tail(path):
+    lines = path.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if re.search(r"\b(error|FAILED)\b", line, re.I)]
+    return "\n".join((errors or lines)[-12:])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job: a Debian guest in QEMU draws its desktop on our device, which writes the picture."""
+
+import argparse
+import pathlib
+import re
+import shutil
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "guest")]
+# pylint: disable=wrong-import-position
+import build
+from kvm import kvm_is_usable
+from lab import Device, Door, Guest, LabError
+from report import Failure, say
+
+OUTPUT = build.REPOSITORY / "out"
+PICTURE = OUTPUT / "demo.png"
+LOGS = OUTPUT / "demo"
+SIZE = (1280, 800)  # pixels
+KERNEL_LINES = r"\[drm\] (pci:|features:|Host memory|number of)|cap set \d+"
+BOOT_SECONDS = 120
+DESKTOP_SECONDS = 120
+
+
+class Clock:
+    """Says what begins, with the seconds since the start."""
+
+    def __init__(self):
+        self._started = time.monotonic()
+
+    def __call__(self, text):
+        say(f"demo: [{time.monotonic() - self._started:5.1f} s] {text}")
+
+
+def check_picture(path):
+    """A blank or a wrong picture must not pass for a desktop."""
+    from PIL import Image  # installed by setup, so not at the top
+    with Image.open(path) as image:
+        if image.size != SIZE:
+            raise LabError(f"the picture has {image.size} pixels, expected are {SIZE}")
+        colours = image.convert("RGB").getcolors(maxcolors=SIZE[0] * SIZE[1])
+    most = max(count for count, _ in colours) / (SIZE[0] * SIZE[1])
+    if len(colours) < 32 or most > 0.98:
+        raise LabError(f"the picture shows no desktop: {len(colours)} colours, one of them on "
+                       f"{most:.1%} of it")
+    return len(colours)
+
+
+def run_guest(guest, take_picture, clock):
+    guest.expect_agent(BOOT_SECONDS)
+    clock("the guest is up; its kernel says:")
+    for line in guest.serial().splitlines():
+        if re.search(KERNEL_LINES, line):
+            print(line, flush=True)
+    features = guest.check("cat /sys/kernel/debug/dri/0/virtio-gpu-features")
+    print("\n".join(f"  {line}" for line in features.splitlines()), flush=True)
+    clock("starting weston, a terminal and clients")
+    guest.check("sh /swede/desktop.sh", DESKTOP_SECONDS)
+    clock("the clients have drawn; taking the picture")
+    take_picture()
+
+
+def demo(door):
+    clock = Clock()
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    PICTURE.unlink(missing_ok=True)
+    if door is not Door.QEMU_OWN:
+        build.build(build.RELEASE)
+    clock("looking whether KVM works here")
+    clock("KVM works" if kvm_is_usable() else "KVM is not usable, QEMU emulates the processor")
+    if door is Door.QEMU_OWN:
+        clock("booting a Debian guest on QEMU's own virtio-gpu-pci")
+        with Guest(door, None, LOGS, image="desktop", agent=True) as guest:
+            run_guest(guest, lambda: guest.screendump(PICTURE), clock)
+    else:
+        clock(f"starting the device ({door.value})")
+        pictures = LOGS / "scanouts"
+        pictures.mkdir()
+        options = ["--hostmem", "256M", "--display", f"png:{pictures}",
+                   "--outputs", f"{SIZE[0]}x{SIZE[1]}"]
+        program = build.RELEASE.folder / "src" / "swede" / "swede"
+        with Device(door, LOGS, program=program, arguments=options) as device:
+            clock("booting a Debian guest on it")
+            with Guest(door, device.socket_path, LOGS, image="desktop", agent=True) as guest:
+                run_guest(guest, lambda: device.control("screenshot", str(PICTURE)), clock)
+    colours = check_picture(PICTURE)
+    clock(f"done: the guest's desktop, {SIZE[0]}x{SIZE[1]}, {colours} colours")
+    print(PICTURE)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="demo", description="Boots a Debian guest in QEMU on our virtio-gpu device, starts "
+        "weston with a terminal and clients, and leaves the picture that the device made of it in "
+        f"{PICTURE.relative_to(build.REPOSITORY)}; logs are in out/demo.")
+    doors = {door.value: door for door in Door}
+    parser.add_argument("--transport", choices=doors, default=Door.VFIO_USER.value,
+                        help="how QEMU reaches the device (default: %(default)s); "
+                        "virtio-gpu-pci is QEMU's own device, to compare with")
+    arguments = parser.parse_args()
+    try:
+        demo(doors[arguments.transport])
+        return 0
+    except (Failure, LabError) as failure:
+        say(f"demo: failed: {failure}\ndemo: logs are in {LOGS}")
+        return 1
+    except KeyboardInterrupt:
+        say("demo: interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
