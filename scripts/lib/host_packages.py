@@ -15,7 +15,9 @@ PACKAGES = [
     "libfmt-dev", "libspdlog-dev", "libcli11-dev", "libpng-dev", "nlohmann-json3-dev",
     "libseccomp-dev", "libvulkan-dev", "libgtest-dev", "libgmock-dev", "libbenchmark-dev",
     # tests
-    "python3-pytest", "python3-pytest-timeout", "python3-pil", "edid-decode",
+    "python3-pytest", "python3-pytest-timeout", "python3-pil", "python3-numpy", "edid-decode",
+    # headers of the programs that the guest tests put into guests
+    "libdrm-dev",
     # trees and images
     "zstd", "debian-archive-keyring", "ca-certificates",
 ]

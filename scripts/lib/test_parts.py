@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a test run: unit tests, pytest suites, fuzzers, benchmarks. Each returns Results."""
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+
+from build import REPOSITORY
+from results import Results, read_junit
+
+OUTPUT = REPOSITORY / "out" / "test"
+CORES = len(os.sched_getaffinity(0))
+
+# Without halt_on_error UBSan only prints, and the test passes.
+SANITIZER_ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "ASAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
+    "TSAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
+}
+# Instrumented programs are slower than the time limits in the build files assume.
+SLOWDOWN = {"release": 1, "asan": 4, "tsan": 10}
+
+
+def _fresh_folder(part):
+    folder = OUTPUT / part.replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _run_logged(command, log, environment, timeout, folder=REPOSITORY):
+    """Exit status of a command whose output goes to a file; None if it took too long."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, env=dict(os.environ, **environment))
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return None
+
+
+def _ending(status, seconds):
+    return f"did not end within {seconds} s" if status is None else f"exit status {status}"
+
+
+def unit_tests(flavour):
+    """Every test of the build's suite `unit`; the cases of a GoogleTest program are counted singly."""
+    part = f"unit {flavour.name}"
+    folder = _fresh_folder(part)
+    listing = subprocess.run(["/usr/bin/meson", "introspect", "--tests", str(flavour.folder)],
+                             capture_output=True, text=True, check=True)
+    tests = [test for test in json.loads(listing.stdout)
+             if any(suite.split(":")[-1] == "unit" for suite in test["suite"])]
+
+    def run(test):
+        name = re.sub(r"\W+", "_", test["name"])
+        report, log = folder / f"{name}.xml", folder / f"{name}.log"
+        seconds = max(test["timeout"], 30) * SLOWDOWN[flavour.name]
+        status = _run_logged(test["cmd"], log,
+                             {**SANITIZER_ENVIRONMENT, **test["env"],
+                              "GTEST_OUTPUT": f"xml:{report}", "GTEST_BRIEF": "1"},
+                             seconds, test["workdir"] or flavour.folder)
+        try:
+            results = read_junit(report, part)
+        except (OSError, SyntaxError):  # no GoogleTest program, or one that died
+            results = Results(passed=1 if status == 0 else 0)
+        if status != 0 and not results.failed:
+            results.failed.append(f"{part}: {test['name']}: {_ending(status, seconds)} (see {log})")
+        return results
+
+    total = Results()
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for results in pool.map(run, tests):
+            total += results
+    return total
+
+
+def python_tests(name, flavour, *, slow=False):
+    """pytest on tests/NAME against one build; those marked `slow` are for the nightly run."""
+    part = f"{name} {flavour.name}"
+    folder = _fresh_folder(part)
+    report, log = folder / "report.xml", folder / "pytest.log"
+    command = ["/usr/bin/python3", "-m", "pytest", f"tests/{name}", "-q", "-p", "no:cacheprovider",
+               f"--junitxml={report}", f"--basetemp={folder / 'temporary'}",
+               f"--timeout={120 * SLOWDOWN[flavour.name]}"]
+    if not slow:
+        command += ["-m", "not slow"]
+    environment = {"SWEDE_BUILD": str(flavour.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    if flavour.name != "release":
+        environment |= SANITIZER_ENVIRONMENT
+    status = _run_logged(command, log, environment, None)
+    try:
+        results = read_junit(report, part)
+    except (OSError, SyntaxError):
+        results = Results()
+    if status != 0 and not results.failed:
+        results.failed.append(f"{part}: pytest ended with status {status} (see {log})")
+    return results
+
+
+def fuzzers(flavour, seconds):
+    """Each fuzz target for a while, starting from its corpus in the tree."""
+    folder = _fresh_folder("fuzz")
+    programs = sorted(path for path in (flavour.folder / "tests" / "fuzz").glob("*_fuzzer")
+                      if path.is_file() and os.access(path, os.X_OK))
+
+    def run(program):
+        name = program.name.removesuffix("_fuzzer")
+        found, log = folder / f"{name}.corpus", folder / f"{name}.log"
+        found.mkdir()
+        command = [program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+                   "-print_final_stats=1", f"-artifact_prefix={folder}/{name}-", found]
+        seeds = REPOSITORY / "tests" / "fuzz" / "corpus" / name
+        if seeds.is_dir():
+            command.append(seeds)
+        words = REPOSITORY / "tests" / "fuzz" / f"{name}.dict"
+        if words.is_file():
+            command.append(f"-dict={words}")
+        limit = seconds + 120
+        status = _run_logged(command, log, SANITIZER_ENVIRONMENT, limit)
+        text = log.read_text(errors="replace")
+        runs = re.search(r"stat::number_of_executed_units:\s*(\d+)", text)
+        cover = re.findall(r"cov: (\d+)", text)
+        figures = {f"fuzz {name}": f"{runs[1] if runs else '?'} executions in {seconds} s, "
+                                   f"{cover[-1] if cover else '?'} edges"}
+        if status == 0:
+            return Results(passed=1, figures=figures)
+        reason = re.search(r"(ERROR: \w+Sanitizer.*|ERROR: libFuzzer.*|runtime error: .*)", text)
+        return Results(figures=figures, failed=[
+            f"fuzz: {name}: {reason[1] if reason else _ending(status, limit)} (see {log})"])
+
+    total = Results()
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for results in pool.map(run, programs):
+            total += results
+    return total
+
+
+def benchmarks(flavour):
+    """Every benchmark program once, one at a time: it must end well, its figures are kept."""
+    folder = _fresh_folder("bench")
+    total = Results()
+    for program in sorted((flavour.folder / "bench").glob("*_bench")):
+        report, log = folder / f"{program.name}.json", folder / f"{program.name}.log"
+        seconds = 900
+        status = _run_logged([program, f"--benchmark_out={report}", "--benchmark_out_format=json"],
+                             log, {}, seconds)
+        if status != 0:
+            total.failed.append(
+                f"bench: {program.name}: {_ending(status, seconds)} (see {log})")
+            continue
+        total.passed += 1
+        for row in json.loads(report.read_text())["benchmarks"]:
+            counters = [f"{key} {value:.3g}" for key, value in row.items()
+                        if isinstance(value, float) and key not in ("real_time", "cpu_time")]
+            total.figures[f"bench {row['name']}"] = " ".join(
+                [f"{row.get('real_time', 0):.4g} {row.get('time_unit', '')}", *counters])
+    return total
