@@ -19,7 +19,7 @@ PACKAGES = [
     # headers of the programs that the guest tests put into guests
     "libdrm-dev",
     # trees and images
-    "zstd", "debian-archive-keyring", "ca-certificates",
+    "zstd", "cpio", "debian-archive-keyring", "ca-certificates",
 ]
 
 ATTEMPTS = 3

@@ -17,37 +17,35 @@ from report import Failure, Progress, say
 RELEASE = "trixie"
 BACKPORTS = "trixie-backports"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+PLAIN_SUITES = {"bookworm", "trixie", "oldstable", "stable"}
 FALLBACK_MIRROR = "http://deb.debian.org/debian"
 ATTEMPTS = 3
 
 
-def _uris_of_sources(folder):
-    """All (uri, suites) that apt's own configuration names, one-line and deb822 files alike."""
+def _sources(folder):
+    """(uri, suites, components) of all that apt's own files name, one-line and deb822 alike."""
     one_line = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]
     for path in one_line:
         if path.is_file():
             for line in path.read_text(errors="replace").splitlines():
-                match = re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line.strip())
+                match = re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s*([^#]*)", line.strip())
                 if match:
-                    yield match.group(1), [match.group(2)]
+                    yield match[1], [match[2]], match[3].split()
     for path in sorted((folder / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text(errors="replace")):
             lines = [line for line in stanza.splitlines() if not line.startswith("#")]
-            fields = dict(re.findall(r"^(\S+):\s*(.*(?:\n[ \t].*)*)", "\n".join(lines), re.M))
+            fields = dict(re.findall(r"^(\S+):[ \t]*(.*(?:\n[ \t].*)*)", "\n".join(lines), re.M))
             fields = {name.lower(): value.split() for name, value in fields.items()}
             if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
                 for uri in fields.get("uris", []):
-                    yield uri, fields.get("suites", [])
+                    yield uri, fields.get("suites", []), fields.get("components", [])
 
 
 def mirror(folder=pathlib.Path("/etc/apt")):
-    """The mirror of the main archive: the source with Debian's plain suite, not security or updates."""
-    version = pathlib.Path("/etc/os-release").read_text()
-    codename = re.search(r"^VERSION_CODENAME=(\S+)", version, re.M)
-    plain = {"bookworm", "trixie", "stable", codename.group(1) if codename else ""}
-    for uri, suites in _uris_of_sources(folder):
-        if re.match(r"(https?|ftp|file|copy|mirror\S*):", uri) and plain & set(suites) \
-                and uri.rstrip("/").endswith("debian"):
+    """The mirror of Debian's main archive: security and updates have other suites, and other
+    people's repositories for Debian other components."""
+    for uri, suites, components in _sources(folder):
+        if PLAIN_SUITES & set(suites) and "main" in components:
             return uri
     say(f"setup: apt's sources name no Debian mirror, using {FALLBACK_MIRROR}")
     return FALLBACK_MIRROR

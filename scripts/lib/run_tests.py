@@ -36,6 +36,7 @@ def plan(level):
         return f"build ({flavour.name})", lambda: build.build(flavour) and None
 
     yield built(build.RELEASE)
+    yield suite("scripts", build.RELEASE)
     yield unit(build.RELEASE)
     yield suite("protocol", build.RELEASE)
     if level == "quick":
