@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests for the tests: one boot per door and kind of device, shared by the tests that leave the
+guest as it was; tests that break it get their own."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+# pylint: disable=wrong-import-position
+import lab
+from lab import Device, Door, Guest
+
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
+OUTPUTS = "1280x800,1024x768"
+FULL_DOORS = [Door.VFIO_USER, Door.VHOST_USER]
+ALL_DOORS = FULL_DOORS + [Door.VHOST_USER_GPU]
+
+
+def door_id(door):
+    return door.value
+
+
+@pytest.fixture(scope="session")
+def guest_programs(tmp_path_factory):
+    """The C programs of programs/, linked so that they run in any guest: {guest path: file}."""
+    folder = tmp_path_factory.mktemp("programs")
+    headers = subprocess.run(["pkg-config", "--cflags", "libdrm"], capture_output=True, text=True,
+                             check=True).stdout.split()
+    built = {}
+    for source in sorted(PROGRAMS.glob("*.c")):
+        target = folder / source.stem
+        subprocess.run(["cc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", *headers,
+                        f"-I{lab.REPOSITORY}/tests/programs", "-o", target, source, "-lpthread"],
+                       check=True)
+        built[f"/usr/bin/{source.stem}"] = target
+    return built
+
+
+class Machine:
+    """A device process and the guest on it."""
+
+    def __init__(self, door, folder, programs, *, program=None, arguments=(), append=""):
+        self.door = door
+        options = list(arguments)
+        if door is not Door.VHOST_USER_GPU:
+            options += ["--hostmem", "256M"]
+        self.device = Device(door, folder / "device", program=program,
+                             arguments=[*options, "--display", "none", "--outputs", OUTPUTS])
+        self.device.start()
+        self.census_before = self.device.census()
+        self.guest = Guest(door, self.device.socket_path, folder / "guest", agent=True,
+                           files=programs, append=append, memory="512M")
+        self.folder = folder
+        self._pictures = 0
+
+    def start(self):
+        self.guest.start()
+        return self
+
+    def stop(self):
+        self.guest.stop()
+        self.device.stop()
+
+    def info(self):
+        return json.loads(self.device.control("info"))
+
+    def screenshot(self):
+        self._pictures += 1
+        path = self.folder / f"shot-{self._pictures}.png"
+        self.device.control("screenshot", str(path))
+        return path
+
+    def show(self, arguments):
+        """Starts swede_kms in the guest; returns when its picture is handed over."""
+        self.guest.check("killall -q swede_kms modetest; true")
+        return self.guest.check(
+            f"swede_kms {arguments} > /tmp/kms 2>&1 & n=0; until grep -q SWEDE /tmp/kms; do "
+            "n=$((n+1)); [ $n -gt 600 ] && break; sleep 0.05; done; cat /tmp/kms; "
+            "grep -q ready=1 /tmp/kms")
+
+    def blank(self):
+        self.guest.check("killall -q swede_kms modetest; true")
+
+
+def make_machine(request, door, tmp_path_factory, programs, **options):
+    folder = tmp_path_factory.mktemp(f"{door.value}")
+    machine = Machine(door, folder, programs, **options)
+    try:
+        machine.start()
+    except BaseException:
+        machine.stop()
+        raise
+    request.addfinalizer(machine.stop)
+    return machine
+
+
+@pytest.fixture(scope="module", params=ALL_DOORS, ids=door_id)
+def console(request, tmp_path_factory, guest_programs):
+    """A guest on the plain device, which has no renderer; on every door."""
+    return make_machine(request, request.param, tmp_path_factory, guest_programs)
+
+
+def renderer_test_program():
+    return lab.build_folder() / "tests" / "programs" / "swede-test-device"
+
+
+@pytest.fixture(scope="module", params=FULL_DOORS, ids=door_id)
+def rendered(request, tmp_path_factory, guest_programs):
+    """A guest on the test device, whose test renderer runs in a process of its own; on full doors."""
+    return make_machine(request, request.param, tmp_path_factory, guest_programs,
+                        program=renderer_test_program(), arguments=["--renderer", "process"])
+
+
+@pytest.fixture(scope="module", params=FULL_DOORS, ids=door_id)
+def rendered_in_process(request, tmp_path_factory, guest_programs):
+    return make_machine(request, request.param, tmp_path_factory, guest_programs,
+                        program=renderer_test_program(), arguments=["--renderer", "in-process"])
+
+
+def driver_features(guest):
+    """The features line that the driver logged: {'virgl': True, ...}."""
+    log = guest.check("dmesg | grep features:")
+    return {name: sign == "+" for sign, name in re.findall(r"([+-])(\w+)", log)}
