@@ -17,6 +17,8 @@ Backing::Backing(std::vector<Segment> segments,
         starts_.push_back(size_);
         size_ += segment.size;
     }
+    writable_ = std::ranges::all_of(
+        regions_, [](const auto& region) { return region->access == Access::kReadWrite; });
 }
 
 Backing::Lease Backing::lease() const {
@@ -46,6 +48,13 @@ template <bool kToBacking, typename Byte>
 Result<void> Backing::copy_rows(uint64_t offset, uint64_t stride, uint64_t row_size, uint64_t rows,
                                 Byte* other, uint64_t other_stride) const {
     if (rows == 0 || row_size == 0) return {};
+    if (kToBacking && !writable_)
+        return fail(ErrorCode::kInvalidParameter,
+                    "The guest memory behind the resource is read-only.");
+    // Also bounds the work: rows that overlap could be as many as a peer likes.
+    if (rows > 1 && stride < row_size)
+        return fail(ErrorCode::kInvalidParameter, "Rows of {} bytes that are {} apart overlap.",
+                    row_size, stride);
     const auto last = checked_mul(stride, rows - 1);
     if (!last || *last > size_ || !range_fits(offset, row_size, size_ - *last))
         return fail(ErrorCode::kInvalidParameter,

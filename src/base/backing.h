@@ -62,19 +62,21 @@ class Backing {
 
     /// Bytes in all segments together; does not change when revoked.
     [[nodiscard]] uint64_t size() const { return size_; }
+    /// False when a part lies in memory that the VMM shares read-only; does not change when revoked.
+    [[nodiscard]] bool writable() const { return writable_; }
     [[nodiscard]] bool uses(uint64_t region_id) const;
 
     /// Waits for the leases that are out (bounded copies), then gives the memory up for good.
     void revoke();
 
-    /// Copies between the backing at `offset` and private memory. Fails when revoked or when the
-    /// range is not inside the backing; then nothing, or a part that the guest may not rely on, was
-    /// copied.
+    /// Copies between the backing at `offset` and private memory. Fails, with nothing copied, when
+    /// revoked, when the range is not inside the backing, and when writing to what is not writable.
     [[nodiscard]] Result<void> read(uint64_t offset, std::span<std::byte> to) const;
     [[nodiscard]] Result<void> write(uint64_t offset, std::span<const std::byte> from) const;
 
     /// Copies `rows` rows of `row_size` bytes that start `stride` bytes apart in the backing to rows
-    /// `to_stride` apart at `to` (or back), under one lease and one walk over the segments.
+    /// `to_stride` apart at `to` (or back), under one lease and one walk over the segments. Rows
+    /// may not overlap in the backing.
     [[nodiscard]] Result<void> read_rows(uint64_t offset, uint64_t stride, uint64_t row_size,
                                          uint64_t rows, std::byte* to, uint64_t to_stride) const;
     [[nodiscard]] Result<void> write_rows(uint64_t offset, uint64_t stride, uint64_t row_size,
@@ -91,6 +93,7 @@ class Backing {
     std::vector<uint64_t> starts_;     ///< offset of each segment's first byte, for binary search
     std::vector<std::shared_ptr<const MemoryRegion>> regions_;
     uint64_t size_ = 0;  ///< bytes
+    bool writable_;
 };
 
 }  // namespace swede

@@ -2,8 +2,10 @@
 #include "base/mapping.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <string>
@@ -17,7 +19,7 @@ Mapping::~Mapping() {
     if (data_ == nullptr) return;
     // The guard first: once unmapped, the addresses may belong to another mapping at once.
     if (guarded_) sigbus_guard::remove(data_);
-    ::munmap(data_, size_);
+    ::munmap(data_, length_);
 }
 
 Result<Mapping> Mapping::anonymous(uint64_t size) {
@@ -25,23 +27,34 @@ Result<Mapping> Mapping::anonymous(uint64_t size) {
     void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED) return fail_errno("Cannot allocate memory", errno);
-    return Mapping(static_cast<std::byte*>(data), size, false);
+    return Mapping(static_cast<std::byte*>(data), size, size, false);
+}
+
+uint64_t Mapping::page_size_of(int fd) {
+    struct statfs status {};
+    if (::fstatfs(fd, &status) != 0 || status.f_type != HUGETLBFS_MAGIC) return kPageSize;
+    return static_cast<uint64_t>(status.f_bsize);
 }
 
 Result<Mapping> Mapping::map_file(int fd, uint64_t offset, uint64_t size, Access access,
                                   bool guarded) {
-    if (size == 0 || !is_page_aligned(offset) || offset > INT64_MAX)
+    const uint64_t page = guarded ? page_size_of(fd) : kPageSize;
+    const auto raised = checked_add(size, page - 1);
+    if (size == 0 || !raised || offset % page != 0 || offset > INT64_MAX)
         return fail(ErrorCode::kInvalidParameter,
-                    "A range of {} bytes at offset {:#x} of a file cannot be mapped.", size, offset);
+                    "A range of {:#x} bytes at offset {:#x} of a file cannot be mapped.", size,
+                    offset);
+    // munmap of huge pages takes whole ones only.
+    const uint64_t length = *raised / page * page;
     const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* const data = ::mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, fd,
+    void* const data = ::mmap(nullptr, length, protection, MAP_SHARED | MAP_NORESERVE, fd,
                               static_cast<off_t>(offset));
     if (data == MAP_FAILED) return fail_errno("Cannot map the file", errno);
-    if (guarded && !sigbus_guard::add(data, size, protection)) {
-        ::munmap(data, size);
+    if (guarded && !sigbus_guard::add(data, length, page, protection)) {
+        ::munmap(data, length);
         return fail(ErrorCode::kOutOfMemory, "Too many guarded mappings are in use.");
     }
-    return Mapping(static_cast<std::byte*>(data), size, guarded);
+    return Mapping(static_cast<std::byte*>(data), size, length, guarded);
 }
 
 Result<Mapping> Mapping::own_file(int fd, uint64_t offset, uint64_t size, Access access) {

@@ -23,6 +23,7 @@ class Mapping {
     Mapping(Mapping&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)),
           size_(std::exchange(other.size_, 0)),
+          length_(std::exchange(other.length_, 0)),
           guarded_(std::exchange(other.guarded_, false)) {}
     Mapping& operator=(Mapping&& other) noexcept {
         Mapping(std::move(other)).swap(*this);
@@ -38,9 +39,13 @@ class Mapping {
     [[nodiscard]] static Result<Mapping> own_file(int fd, uint64_t offset, uint64_t size,
                                                   Access access);
     /// MAP_SHARED of a peer's fd, guarded against SIGBUS. Refuses what does not lie inside the file
-    /// as it is now. The fd is not kept.
+    /// as it is now. `offset` must be a multiple of page_size_of(fd). The fd is not kept.
     [[nodiscard]] static Result<Mapping> peer_file(int fd, uint64_t offset, uint64_t size,
                                                    Access access);
+
+    /// Bytes that offsets into this file must be a multiple of: a page, or a huge page where the VMM
+    /// backs guest RAM with hugetlbfs.
+    [[nodiscard]] static uint64_t page_size_of(int fd);
 
     [[nodiscard]] std::byte* data() const { return data_; }
     [[nodiscard]] uint64_t size() const { return size_; }
@@ -50,17 +55,19 @@ class Mapping {
     void swap(Mapping& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
+        std::swap(length_, other.length_);
         std::swap(guarded_, other.guarded_);
     }
 
   private:
-    Mapping(std::byte* data, uint64_t size, bool guarded)
-        : data_(data), size_(size), guarded_(guarded) {}
+    Mapping(std::byte* data, uint64_t size, uint64_t length, bool guarded)
+        : data_(data), size_(size), length_(length), guarded_(guarded) {}
     [[nodiscard]] static Result<Mapping> map_file(int fd, uint64_t offset, uint64_t size,
                                                   Access access, bool guarded);
 
     std::byte* data_ = nullptr;
-    uint64_t size_ = 0;  ///< bytes
+    uint64_t size_ = 0;    ///< bytes
+    uint64_t length_ = 0;  ///< bytes to unmap: `size_` in whole pages of the file
     bool guarded_ = false;
 };
 

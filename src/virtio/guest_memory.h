@@ -46,7 +46,7 @@ class GuestMemory {
 
     /// Resolves a guest's list of pages. Neighbours in host memory become one segment. An entry of
     /// length 0 or outside RAM is an error. Entries may cross from one region into a neighbouring
-    /// one. Empty lists are errors.
+    /// one. Empty lists are errors. The backing can be written when all of its regions can.
     [[nodiscard]] Result<std::shared_ptr<Backing>> make_backing(
         std::span<const wire::MemEntry> entries);
 
@@ -64,12 +64,29 @@ class GuestMemory {
     /// its connection should end.
     [[nodiscard]] bool truncated() const;
 
+    /// Changes whenever a region comes or goes: who keeps a host address looks it up again then.
+    [[nodiscard]] uint64_t generation() const { return generation_; }
+
   private:
-    [[nodiscard]] const MemoryRegion* find(uint64_t address) const;
+    /// Where the region of `address` stands in regions_; their count when there is none.
+    [[nodiscard]] size_t find(uint64_t address) const;
+    /// The part of [address, address + size) that lies in one region.
+    struct Part {
+        size_t region;    ///< index in regions_
+        uint64_t offset;  ///< bytes from the region's start
+        uint64_t size;    ///< bytes
+    };
+    [[nodiscard]] Result<Part> part_at(uint64_t address, uint64_t size, Access access) const;
+    void sweep_backings();
+    void let_go(const MemoryRegion& region);
 
     std::vector<std::shared_ptr<const MemoryRegion>> regions_;  ///< sorted by address
     mutable size_t last_ = 0;                                   ///< where the last find() hit
     std::vector<std::weak_ptr<Backing>> backings_;              ///< to revoke; swept now and then
+    size_t sweep_at_;  ///< entries of backings_ at which the dead ones are looked for
+    uint64_t generation_ = 1;
+    mutable uint64_t hits_seen_;         ///< SIGBUS guard's count at the last truncated()
+    mutable bool truncated_ = false;  ///< stays once found
     std::vector<Observer*> observers_;
 };
 

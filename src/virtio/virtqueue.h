@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "virtio/guest_memory.h"
+#include "virtio/split_ring.h"
 
 namespace swede::virtio {
 
@@ -29,11 +31,18 @@ struct Chain {
 /// are always understood: QEMU's vhost-user-gpu negotiates them whatever the back end offers.
 /// Device thread only. Everything in the rings is the guest's: a queue that breaks the rules turns
 /// broken, is served no more, and recovers at reset.
+///
+/// A queue whose rings are not in guest memory for a while (a VMM that remaps RAM) or that is
+/// disabled (a paused VM) has no chains to pop, and keeps what is pushed until it is served again.
 class Virtqueue {
   public:
     static constexpr uint16_t kMaxSize = 1024;
-    /// Bytes of request that a chain may hold; more breaks the queue.
+    /// Bytes of request and response that a chain may hold; more breaks the queue.
     static constexpr uint64_t kMaxChainBytes = 64ull << 20;
+    /// Entries of an indirect table. The specification's limit is the queue's size (2.7.5.3.1), and
+    /// Linux does not keep it: virtio-gpu puts a page list or a command buffer from vmalloc there,
+    /// one entry a page. So the limit is a chain of kMaxChainBytes in pages, and some more.
+    static constexpr uint32_t kMaxIndirectEntries = kMaxChainBytes / 4096 + 16;
 
     explicit Virtqueue(GuestMemory& memory) : memory_(memory) {}
 
@@ -41,9 +50,12 @@ class Virtqueue {
     [[nodiscard]] Result<void> set_size(uint16_t size);
     /// Guest-physical addresses of descriptor table, available ring, used ring (aligned 16, 2, 4).
     void set_addresses(uint64_t descriptors, uint64_t available, uint64_t used);
-    /// Checks that the rings lie in guest memory; only an enabled queue is served.
+    /// Checks that each ring lies in one region of guest memory; only an enabled queue is served.
+    /// Chains that were taken before a disable() are still owed, and those pushed meanwhile are
+    /// given back now: serve the queue after enabling it, as after a notification.
     [[nodiscard]] Result<void> enable(bool event_idx);
     void disable() { enabled_ = false; }
+    /// Back to the state at construction; chains that are out may not be pushed any more.
     void reset();
 
     [[nodiscard]] uint16_t size() const { return size_; }
@@ -54,9 +66,10 @@ class Virtqueue {
     [[nodiscard]] uint64_t used() const { return used_; }
     /// Index of the next available entry to take: vhost-user's vring base.
     [[nodiscard]] uint16_t next_available() const { return next_available_; }
-    void set_next_available(uint16_t index) { next_available_ = index; }
+    void set_next_available(uint16_t index);
 
-    /// Takes the next chain. False: none is there. An Error breaks the queue.
+    /// Takes the next chain. False: none is there, and the driver will notify when one comes, if
+    /// notifications are on. Pop until then. An Error breaks the queue.
     [[nodiscard]] Result<bool> pop(Chain& chain);
     /// Copies `to.size()` bytes of the request, from `offset` of the chain's readable part.
     [[nodiscard]] Result<void> read(const Chain& chain, uint64_t offset, std::span<std::byte> to);
@@ -64,7 +77,8 @@ class Virtqueue {
     /// count of bytes written comes back. The ranges are looked up anew: memory may have gone.
     [[nodiscard]] Result<uint32_t> write(std::span<const GuestRange> writable,
                                          std::span<const std::byte> response);
-    /// Gives a chain back with `written` bytes of response.
+    /// Gives a chain back with `written` bytes of response. Fails for a chain that is not out, so
+    /// none completes twice.
     [[nodiscard]] Result<void> push(uint16_t head, uint32_t written);
     /// Whether the driver wants an interrupt for what was pushed since the last call (2.7.7, 2.7.10).
     [[nodiscard]] bool take_interrupt();
@@ -73,22 +87,54 @@ class Virtqueue {
     /// look for entries once more: one may have come in between.
     void set_notifications(bool wanted);
 
-    /// True when the available ring is all zero although the driver notified: the VMM's guest RAM
-    /// is private (`share=on` is missing).
+    /// True when the available ring and the descriptor table are all zero although the driver
+    /// notified: the VMM's guest RAM is private (`share=on` is missing).
     [[nodiscard]] bool looks_unshared();
 
   private:
+    struct Rings {
+        std::byte* descriptors = nullptr;
+        std::byte* available = nullptr;
+        std::byte* used = nullptr;
+    };
+    struct Parked {
+        uint16_t head;
+        uint32_t written;  ///< bytes
+    };
+
+    [[nodiscard]] Result<Rings> find_rings() const;
+    [[nodiscard]] bool rings_present();
+    void publish(uint16_t head, uint32_t written);
+    void unpark();
+    void arm();
+    template <typename... Args>
+    [[nodiscard]] std::unexpected<Error> break_queue(fmt::format_string<Args...> why,
+                                                     Args&&... args);
+    [[nodiscard]] Result<void> take_chain(uint16_t head, Chain& chain);
+    [[nodiscard]] Result<void> take_indirect(const Descriptor& table, Chain& chain);
+    [[nodiscard]] Result<void> take_range(const Descriptor& descriptor, Chain& chain);
+
     GuestMemory& memory_;
     uint64_t descriptors_ = 0;
     uint64_t available_ = 0;
     uint64_t used_ = 0;
+    Rings rings_;             ///< in this process; right while `generation_` is the memory's
+    uint64_t generation_ = 0;  ///< of the memory map when `rings_` was looked up; 0: never
     uint16_t size_ = 0;
     uint16_t next_available_ = 0;
+    uint16_t seen_available_ = 0;  ///< the driver's index as last read: all before it may be taken
     uint16_t next_used_ = 0;
     uint16_t signalled_used_ = 0;  ///< next_used_ at the last take_interrupt()
+    uint16_t out_count_ = 0;       ///< chains taken and not given back
+    bool signalled_ = false;       ///< false until the first take_interrupt() after enable()
+    bool wants_notifications_ = true;
+    bool armed_ = false;  ///< the driver can see that it must notify for next_available_
     bool event_idx_ = false;
     bool enabled_ = false;
     bool broken_ = false;
+    std::bitset<kMaxSize> out_;     ///< heads of chains taken and not given back
+    std::vector<Parked> parked_;    ///< pushed while the rings could not be written
+    std::vector<Descriptor> table_;  ///< private copy of an indirect table
 };
 
 }  // namespace swede::virtio
