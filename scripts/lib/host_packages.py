@@ -2,6 +2,8 @@
 """The Debian packages that building and testing need on this machine, and how they get there."""
 
 import os
+import platform
+import shutil
 import subprocess
 
 from report import Failure, say
@@ -25,6 +27,12 @@ PACKAGES = [
 ATTEMPTS = 3
 
 
+def check_machine():
+    if platform.machine() != "x86_64" or not shutil.which("apt-get"):
+        raise Failure(f"this machine ({platform.machine()}) is not supported: "
+                      "Debian 12 or 13 on x86_64 is needed")
+
+
 def missing_packages():
     answer = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *PACKAGES],
@@ -35,6 +43,7 @@ def missing_packages():
 
 
 def install_missing_packages():
+    check_machine()
     missing = missing_packages()
     if not missing:
         return

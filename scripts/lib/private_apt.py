@@ -116,20 +116,19 @@ Debug::NoLocking "true";
     def _download(self, title, packages, total):
         status_read, status_write = os.pipe()
         progress = Progress(title)
-        with self._apt("-q", "-o", f"APT::Status-Fd={status_write}", "--download-only", "install",
-                       *packages, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       pass_fds=[status_write]) as apt:
+        log = self.root / "download.log"
+        with open(log, "w", encoding="utf-8") as output, \
+                self._apt("-q", "-o", f"APT::Status-Fd={status_write}", "--download-only", "install",
+                          *packages, stdout=output, stderr=output, pass_fds=[status_write]) as apt:
             os.close(status_write)
             with os.fdopen(status_read, encoding="utf-8", errors="replace") as status:
-                # apt is quiet enough on its output to fit a pipe's buffer while this is read
-                for line in status:
+                for line in status:  # "dlstatus:NUMBER:PERCENT:TEXT"
                     fields = line.split(":")
                     if fields[0] == "dlstatus" and len(fields) > 2:
                         percent = min(float(fields[2]), 100.0)
                         progress.update(f"{percent:.0f} % of {total / 1e6:.0f} MB")
-            output = apt.communicate()[0]
         if apt.returncode != 0:
-            raise Failure(f"download failed: {output.strip()[-600:]}")
+            raise Failure(f"download failed: {log.read_text(errors='replace').strip()[-600:]}")
         progress.done(f"{total / 1e6:.0f} MB")
 
     def unpack_into(self, tree, title, packages):

@@ -3,6 +3,7 @@
 
 import argparse
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -49,7 +50,7 @@ def main():
         if fill_cache():
             say(f"setup: all is there ({time.monotonic() - started:.0f} s)")
         return 0
-    except Failure as failure:
+    except (Failure, OSError, subprocess.SubprocessError) as failure:
         say(f"setup: {failure}")
         return 1
     except KeyboardInterrupt:
