@@ -22,6 +22,7 @@ enum class BudgetKind : uint8_t {
     kPendingFences,   ///< accepted and not completed
     kPendingCommands, ///< commands taken from a queue and not answered
     kRendererBytes,   ///< bytes queued to a renderer and not yet taken by it
+    kAttachments,     ///< resources attached to contexts, each pair once
     kCount,
 };
 

@@ -39,6 +39,8 @@ class Frame {
   protected:
     Frame(uint32_t width, uint32_t height, PixelFormat format)
         : width_(width), height_(height), format_(format) {}
+    /// kInvalidParameter when the rectangle is not inside the frame.
+    [[nodiscard]] Result<void> check(const Rect& rect) const;
 
   private:
     uint32_t width_;
@@ -55,10 +57,14 @@ struct BlobLayout {
     uint32_t height = 0;  ///< px
 };
 
-/// Scans out straight from guest memory: no copy of the pixels is made.
+/// The picture is not empty, its rows do not overlap, and it ends within `size` bytes.
+[[nodiscard]] Result<void> check_layout(const BlobLayout& layout, uint64_t size);
+
+/// Scans out straight from guest memory: no copy of the pixels is made. `layout` was checked
+/// against the backing's size.
 [[nodiscard]] std::shared_ptr<const Frame> make_backing_frame(std::shared_ptr<Backing> backing,
                                                               const BlobLayout& layout);
-/// Scans out of a host blob's shared memory.
+/// Scans out of a host blob's shared memory. `layout` was checked against the mapping's size.
 [[nodiscard]] std::shared_ptr<const Frame> make_memory_frame(std::shared_ptr<const Mapping> memory,
                                                              const BlobLayout& layout);
 

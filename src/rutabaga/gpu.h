@@ -42,6 +42,7 @@ class Gpu {
     void create_context(ContextId context, const ContextInfo& info, Completion<> done);
     /// Detaches the context's resources; its fences are completed by the caller (FenceTimelines).
     void destroy_context(ContextId context, Completion<> done);
+    /// Attaching what is attached is no error.
     [[nodiscard]] Result<void> attach_resource(ContextId context, ResourceId resource);
     /// Detaching what is not attached, or from a context that is gone, is no error (guests do it
     /// when processes die).
@@ -57,12 +58,17 @@ class Gpu {
     // Resources.
     [[nodiscard]] Result<void> create_2d(const wire::ResourceCreate2d& request);
     void create_3d(const wire::ResourceCreate3d& request, Completion<> done);
-    /// `backing`: guest memory of GUEST and HOST3D_GUEST blobs, null otherwise.
+    /// `backing`: guest memory of GUEST and HOST3D_GUEST blobs, null otherwise. The id is taken
+    /// while the creation is out, and free again if it fails.
     void create_blob(ContextId context, ResourceId resource, const BlobRequest& request,
                      std::shared_ptr<Backing> backing, Completion<> done);
-    /// Revokes its backing, detaches it everywhere. A mapped blob must be unmapped first.
+    /// Revokes its backing, detaches it everywhere; it is not found any more. A mapped blob must be
+    /// unmapped first.
     void destroy_resource(ResourceId resource, Completion<> done);
-    [[nodiscard]] Result<void> attach_backing(ResourceId resource, std::shared_ptr<Backing> backing);
+    /// For 2D and 3D resources, and for a guest blob whose backing was detached (Linux moves
+    /// imported buffers in this way). A resource has one backing at most.
+    [[nodiscard]] Result<void> attach_backing(ResourceId resource,
+                                              std::shared_ptr<Backing> backing);
     [[nodiscard]] Result<void> detach_backing(ResourceId resource);
     /// Null when there is none.
     [[nodiscard]] Resource* find(ResourceId resource);
@@ -70,6 +76,7 @@ class Gpu {
     [[nodiscard]] Result<std::array<uint8_t, 16>> uuid(ResourceId resource);
 
     // Pixels.
+    /// No-op for a guest blob: Linux sends it for dumb buffers, which are guest blobs when it can.
     [[nodiscard]] Result<void> transfer_to_host_2d(const wire::TransferToHost2d& transfer);
     void transfer_to_host(ContextId context, const wire::TransferHost3d& transfer,
                           Completion<> done);
@@ -98,15 +105,44 @@ class Gpu {
 
   private:
     struct Context;
+    /// Dies at reset and with the Gpu: who holds a weak_ptr to it can tell that its call is over.
+    struct Epoch {};
 
     [[nodiscard]] Result<Resource*> resource_of(ResourceId id);
+    [[nodiscard]] Result<Resource*> host_blob_of(ResourceId id);
     [[nodiscard]] Result<Context*> context_of(ContextId id);
+    /// As context_of(), and an error for a lost context.
+    [[nodiscard]] Result<Context*> working_context_of(ContextId id);
+    /// The renderer that owns 3D resources; null when there is none.
+    [[nodiscard]] Renderer* renderer_of_3d() const;
+    [[nodiscard]] Renderer* renderer_of_capset(uint32_t capset_id) const;
+
+    /// A Completion for a renderer that answers `done` with what `apply` makes of the renderer's
+    /// answer. After a reset `done` is told kDeviceLost and nothing is applied.
+    template <typename T, typename U, typename Apply>
+    [[nodiscard]] Completion<T> when_answered(Completion<U> done, Apply apply);
+
+    /// Enters a resource that charges for itself; the id is checked first.
+    [[nodiscard]] Result<Resource*> add_resource(ResourceId id, Resource::Kind kind);
+    [[nodiscard]] Result<void> set_backing(Resource& resource, std::shared_ptr<Backing> backing);
+    [[nodiscard]] Result<void> enter_blob(ContextId context, ResourceId id,
+                                          const BlobRequest& request,
+                                          const std::shared_ptr<Backing>& backing);
+    [[nodiscard]] Result<void> enter_3d(const wire::ResourceCreate3d& request);
+    void detach_everywhere(Resource& resource);
+    static void drop_backing(Resource& resource);
+    void transfer(ContextId context, const wire::TransferHost3d& transfer, bool to_host,
+                  Completion<> done);
+    [[nodiscard]] static Result<void> transfer_core_2d(Resource& resource,
+                                                       const wire::TransferHost3d& transfer,
+                                                       bool to_host);
 
     std::shared_ptr<Budget> budget_;
     std::shared_ptr<CompletionSink> sink_;
     std::vector<std::unique_ptr<Renderer>> renderers_;
     std::unordered_map<ResourceId, std::unique_ptr<Resource>> resources_;
     std::unordered_map<ContextId, std::unique_ptr<Context>> contexts_;
+    std::shared_ptr<Epoch> epoch_ = std::make_shared<Epoch>();
 };
 
 }  // namespace swede::rutabaga

@@ -27,12 +27,17 @@ struct Resource {
         k3d,         ///< of the renderer that owns 3D resources
     };
 
+    /// The id is taken from the start of its creation to the end of its destruction; only a live
+    /// resource is found.
+    enum class State : uint8_t { kCreating, kLive, kDestroying };
+
     ResourceId id = 0;
+    State state = State::kLive;
     Kind kind = Kind::k2d;
-    Renderer* renderer = nullptr;  ///< of host blobs and 3D resources
-    uint64_t size = 0;             ///< bytes of a blob
-    uint32_t width = 0;            ///< px of a 2D or 3D resource
-    uint32_t height = 0;           ///< px
+    Renderer* renderer = nullptr;                 ///< of host blobs and 3D resources
+    uint64_t size = 0;                            ///< bytes of a blob
+    uint32_t width = 0;                           ///< px of a 2D or 3D resource
+    uint32_t height = 0;                          ///< px
     PixelFormat format = PixelFormat::kB8G8R8X8;  ///< of a 2D resource
     uint32_t blob_flags = 0;
     uint32_t map_info = 0;  ///< cache type for RESP_OK_MAP_INFO
@@ -40,8 +45,11 @@ struct Resource {
     std::shared_ptr<Backing> backing;
     std::vector<ContextId> contexts;              ///< that have it attached
     std::optional<std::array<uint8_t, 16>> uuid;  ///< once asked for
-    std::optional<uint64_t> window_offset;        ///< where it is mapped; kept by the window's owner
+    std::optional<uint64_t> window_offset;  ///< where it is mapped; kept by the window's owner
     std::vector<Budget::Charge> charges;
+    Budget::Charge backing_charge;  ///< of the segments of `backing`
+    /// Of a host blob's bytes; frames of the blob hold it too, since they keep its memory.
+    std::shared_ptr<const Budget::Charge> bytes_charge;
 };
 
 }  // namespace swede::rutabaga
