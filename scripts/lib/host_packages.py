@@ -49,7 +49,7 @@ def install_missing_packages():
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid() != 0:
-        raise Failure(f"{len(missing)} packages are missing; run this as root, then run me again:\n"
+        raise Failure("packages are missing; run this as root, then run me again:\n"
                       f"  apt-get update && {' '.join(command)}")
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     say(f"setup: installing {len(missing)} packages: {' '.join(missing)}")

@@ -35,6 +35,11 @@ def plan(level):
     def built(flavour):
         return f"build ({flavour.name})", lambda: build.build(flavour) and None
 
+    coverage = ("fuzz coverage", lambda: test_parts.fuzz_coverage(build.COVERAGE))
+    if level == "coverage":
+        yield built(build.COVERAGE)
+        yield coverage
+        return
     yield built(build.RELEASE)
     yield suite("scripts", build.RELEASE)
     yield unit(build.RELEASE)
@@ -49,6 +54,8 @@ def plan(level):
     seconds = LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)
     if slow:
+        yield built(build.COVERAGE)
+        yield coverage
         yield "bench", lambda: test_parts.benchmarks(build.RELEASE)
 
 
@@ -96,6 +103,9 @@ def main():
     group.add_argument("--nightly", dest="level", action="store_const", const="nightly",
                        help="all, with what is slow: long fuzzing, soak, benchmarks; "
                        f"writes a record into {FIGURES.relative_to(build.REPOSITORY)}")
+    group.add_argument("--coverage", dest="level", action="store_const", const="coverage",
+                       help="only measure what the fuzz targets reach of the parsers they name, "
+                       "with the inputs in the tree and those found by earlier runs")
     parser.set_defaults(level="default")
     level = parser.parse_args().level
     started = time.monotonic()
@@ -105,6 +115,9 @@ def main():
             total += run_part(name, function)
     except KeyboardInterrupt:
         total.failed.append("interrupted")
+    if level == "coverage":
+        for name, figure in total.figures.items():
+            print(f"{name}: {figure}")
     for failure in total.failed:
         print(f"failed: {failure}")
     for name, reason in total.skipped:

@@ -24,6 +24,7 @@ SANITIZER_ENVIRONMENT = {
 }
 # Instrumented programs are slower than the time limits in the build files assume.
 SLOWDOWN = {"release": 1, "asan": 4, "tsan": 10}
+COVERAGE_PERCENT = 85  # of the lines of each parser that a fuzz target names
 
 
 def _fresh_folder(part):
@@ -105,22 +106,32 @@ def python_tests(name, flavour, *, slow=False):
     return results
 
 
+FUZZ_SOURCES = REPOSITORY / "tests" / "fuzz"
+
+
+def _fuzz_programs(flavour):
+    return sorted(path for path in (flavour.folder / "tests" / "fuzz").glob("*_fuzzer")
+                  if path.is_file() and os.access(path, os.X_OK))
+
+
+def _corpora(name):
+    """Inputs of one target: those in the tree, and what runs on this machine found."""
+    folders = [FUZZ_SOURCES / "corpus" / name, OUTPUT / "corpus" / name]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def fuzzers(flavour, seconds):
-    """Each fuzz target for a while, starting from its corpus in the tree."""
+    """Each fuzz target for a while, starting from the inputs in the tree and those found before."""
     folder = _fresh_folder("fuzz")
-    programs = sorted(path for path in (flavour.folder / "tests" / "fuzz").glob("*_fuzzer")
-                      if path.is_file() and os.access(path, os.X_OK))
 
     def run(program):
         name = program.name.removesuffix("_fuzzer")
-        found, log = folder / f"{name}.corpus", folder / f"{name}.log"
-        found.mkdir()
+        found, log = OUTPUT / "corpus" / name, folder / f"{name}.log"
+        found.mkdir(parents=True, exist_ok=True)
         command = [program, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
-                   "-print_final_stats=1", f"-artifact_prefix={folder}/{name}-", found]
-        seeds = REPOSITORY / "tests" / "fuzz" / "corpus" / name
-        if seeds.is_dir():
-            command.append(seeds)
-        words = REPOSITORY / "tests" / "fuzz" / f"{name}.dict"
+                   "-print_final_stats=1", f"-artifact_prefix={folder}/{name}-", found,
+                   *[seeds for seeds in _corpora(name) if seeds != found]]
+        words = FUZZ_SOURCES / f"{name}.dict"
         if words.is_file():
             command.append(f"-dict={words}")
         limit = seconds + 120
@@ -138,8 +149,51 @@ def fuzzers(flavour, seconds):
 
     total = Results()
     with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
-        for results in pool.map(run, programs):
+        for results in pool.map(run, _fuzz_programs(flavour)):
             total += results
+    return total
+
+
+def fuzz_coverage(flavour):
+    """Line coverage, by all inputs of a target, of the parsers that its source names: a line
+    '// Parsers: src/a/b.cpp src/a/c.h' in tests/fuzz/NAME_fuzzer.cpp."""
+    folder = _fresh_folder("coverage")
+    total = Results()
+    for program in _fuzz_programs(flavour):
+        name = program.name.removesuffix("_fuzzer")
+        source = FUZZ_SOURCES / f"{program.name}.cpp"
+        parsers = [path for line in re.findall(r"^// Parsers:(.*)", source.read_text(), re.M)
+                   for path in line.split()]
+        if not parsers:
+            total.failed.append(f"coverage: {source.name} has no line '// Parsers: FILE...'")
+            continue
+        raw, data, log = (folder / f"{name}.{end}" for end in ("profraw", "profdata", "log"))
+        status = _run_logged([program, "-runs=0", *_corpora(name)], log,
+                             {"LLVM_PROFILE_FILE": str(raw)}, 600)
+        if status != 0:
+            total.failed.append(f"coverage: {name}: {_ending(status, 600)} (see {log})")
+            continue
+        subprocess.run(["llvm-profdata-19", "merge", "-o", data, raw], check=True)
+        raw.unlink()
+        answer = subprocess.run(
+            ["llvm-cov-19", "export", "-summary-only", f"-instr-profile={data}", program,
+             *[str(REPOSITORY / path) for path in parsers]],
+            capture_output=True, text=True, check=True)
+        measured = {os.path.relpath(file["filename"], REPOSITORY): file["summary"]["lines"]
+                    for file in json.loads(answer.stdout)["data"][0]["files"]}
+        for path in parsers:
+            lines = measured.get(path)
+            if lines is None or lines["count"] == 0:
+                total.failed.append(f"coverage: {name}: nothing of {path} is in the program")
+                continue
+            percent = 100 * lines["covered"] / lines["count"]
+            figure = f"{percent:.1f} % of {lines['count']} lines"
+            total.figures[f"coverage {name} {path}"] = figure
+            if percent >= COVERAGE_PERCENT:
+                total.passed += 1
+            else:
+                total.failed.append(f"coverage: {name}: {path}: {figure}, at least "
+                                    f"{COVERAGE_PERCENT} % are wanted")
     return total
 
 
