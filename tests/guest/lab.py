@@ -350,11 +350,14 @@ class Device:
             raise
         return self
 
-    def _is_listening(self):
+    def fail_if_gone(self):
         if self.process.poll() is not None:
             tail = self.log().splitlines()[-3:]
             raise LabError(f"the device ended with status {self.process.returncode}: "
                            f"{' / '.join(tail) or 'no message'} (see {self.log_path})")
+
+    def _is_listening(self):
+        self.fail_if_gone()
         # A connection would be served as a client, so look whether someone listens instead.
         listening = pathlib.Path("/proc/net/unix").read_text(errors="replace")
         return all(re.search(rf" 00010000 .* {re.escape(str(path))}$", listening, re.M)
@@ -383,6 +386,7 @@ class Device:
 
     def control(self, *arguments, timeout=30):
         """Runs `swede control`; returns its output, an error status is an error."""
+        self.fail_if_gone()
         answer = subprocess.run([str(self.program), "control", str(self.control_path), *arguments],
                                 capture_output=True, text=True, timeout=timeout, check=False)
         if answer.returncode != 0:
