@@ -70,8 +70,8 @@ Result<void> Backing::copy_rows(uint64_t offset, uint64_t stride, uint64_t row_s
     if (!held)
         return fail(ErrorCode::kInvalidParameter, "The guest memory behind the resource is gone.");
 
-    size_t index = static_cast<size_t>(
-        std::upper_bound(starts_.begin(), starts_.end(), offset) - starts_.begin() - 1);
+    size_t index = static_cast<size_t>(std::upper_bound(starts_.begin(), starts_.end(), offset) -
+                                       starts_.begin() - 1);
     for (uint64_t row = 0; row < rows; ++row, other += other_stride) {
         const uint64_t start = offset + row * stride;
         while (index + 1 < starts_.size() && starts_[index + 1] <= start) ++index;

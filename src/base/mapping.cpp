@@ -31,7 +31,7 @@ Result<Mapping> Mapping::anonymous(uint64_t size) {
 }
 
 uint64_t Mapping::page_size_of(int fd) {
-    struct statfs status {};
+    struct statfs status{};
     if (::fstatfs(fd, &status) != 0 || status.f_type != HUGETLBFS_MAGIC) return kPageSize;
     return static_cast<uint64_t>(status.f_bsize);
 }
@@ -65,8 +65,7 @@ Result<Mapping> Mapping::peer_file(int fd, uint64_t offset, uint64_t size, Acces
     struct stat status{};
     if (::fstat(fd, &status) != 0) return fail_errno("Cannot examine the peer's fd", errno);
     // A device node (a dma-buf, /dev/mem of a pass-through) has no st_size; the guard covers it.
-    if (S_ISREG(status.st_mode) &&
-        !range_fits(offset, size, static_cast<uint64_t>(status.st_size)))
+    if (S_ISREG(status.st_mode) && !range_fits(offset, size, static_cast<uint64_t>(status.st_size)))
         return fail(ErrorCode::kInvalidParameter,
                     "The range of {:#x} bytes at offset {:#x} is past the end ({:#x}) of the file.",
                     size, offset, static_cast<uint64_t>(status.st_size));

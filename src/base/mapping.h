@@ -43,8 +43,8 @@ class Mapping {
     [[nodiscard]] static Result<Mapping> peer_file(int fd, uint64_t offset, uint64_t size,
                                                    Access access);
 
-    /// Bytes that offsets into this file must be a multiple of: a page, or a huge page where the VMM
-    /// backs guest RAM with hugetlbfs.
+    /// Bytes that offsets into this file must be a multiple of: a page, or a huge page where the
+    /// VMM backs guest RAM with hugetlbfs.
     [[nodiscard]] static uint64_t page_size_of(int fd);
 
     [[nodiscard]] std::byte* data() const { return data_; }

@@ -25,7 +25,7 @@ std::array<Range, kRanges> ranges;
 std::atomic<size_t> used{0};  // slots from this index on have never been used
 std::atomic<uint64_t> hit_count{0};
 std::mutex mutex;  // guards slot choice and installation; never taken by the handler
-struct sigaction previous {};
+struct sigaction previous{};
 
 /// The slot that holds `address`, null when none does. A slot that changes while it is read is not
 /// the one: an address under access is in a range that nobody removes.
@@ -80,7 +80,7 @@ void install() {
     static bool installed = false;
     if (installed) return;
     installed = true;
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = handle;
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     sigemptyset(&action.sa_mask);
@@ -116,6 +116,8 @@ bool was_hit(const void* data) {
     return range != nullptr && range->hit.load();
 }
 
-uint64_t hits() { return hit_count.load(); }
+uint64_t hits() {
+    return hit_count.load();
+}
 
 }  // namespace swede::sigbus_guard

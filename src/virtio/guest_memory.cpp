@@ -22,7 +22,9 @@ uint64_t new_region_id() {
 
 GuestMemory::GuestMemory() : sweep_at_(kFirstSweep), hits_seen_(sigbus_guard::hits()) {}
 
-GuestMemory::~GuestMemory() { clear(); }
+GuestMemory::~GuestMemory() {
+    clear();
+}
 
 Result<void> GuestMemory::add(uint64_t address, uint64_t size, UniqueFd fd, uint64_t fd_offset,
                               Access access) {
@@ -224,9 +226,13 @@ void GuestMemory::sweep_backings() {
     sweep_at_ = std::max(kFirstSweep, 2 * backings_.size());
 }
 
-void GuestMemory::add_observer(Observer* observer) { observers_.push_back(observer); }
+void GuestMemory::add_observer(Observer* observer) {
+    observers_.push_back(observer);
+}
 
-void GuestMemory::remove_observer(Observer* observer) { std::erase(observers_, observer); }
+void GuestMemory::remove_observer(Observer* observer) {
+    std::erase(observers_, observer);
+}
 
 bool GuestMemory::truncated() const {
     if (truncated_) return true;

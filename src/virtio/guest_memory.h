@@ -85,7 +85,7 @@ class GuestMemory {
     std::vector<std::weak_ptr<Backing>> backings_;              ///< to revoke; swept now and then
     size_t sweep_at_;  ///< entries of backings_ at which the dead ones are looked for
     uint64_t generation_ = 1;
-    mutable uint64_t hits_seen_;         ///< SIGBUS guard's count at the last truncated()
+    mutable uint64_t hits_seen_;      ///< SIGBUS guard's count at the last truncated()
     mutable bool truncated_ = false;  ///< stays once found
     std::vector<Observer*> observers_;
 };

@@ -77,14 +77,14 @@ void Virtqueue::set_next_available(uint16_t index) {
 
 Result<Virtqueue::Rings> Virtqueue::find_rings() const {
     Rings rings;
-    rings.descriptors = SWEDE_TRY(
-        memory_.host_address(descriptors_, descriptor_table_size(size_), Access::kRead));
-    rings.available = SWEDE_TRY(memory_.host_address(
-        available_, available_ring_size(size_, event_idx_), Access::kRead));
+    rings.descriptors =
+        SWEDE_TRY(memory_.host_address(descriptors_, descriptor_table_size(size_), Access::kRead));
+    rings.available = SWEDE_TRY(
+        memory_.host_address(available_, available_ring_size(size_, event_idx_), Access::kRead));
     rings.used = SWEDE_TRY(
         memory_.host_address(used_, used_ring_size(size_, event_idx_), Access::kReadWrite));
-    // Of the guest's addresses 2.7 demands 16, 2 and 4; of ours, what atomic access needs (a VMM may
-    // share its file at an odd offset).
+    // Of the guest's addresses 2.7 demands 16, 2 and 4; of ours, what atomic access needs (a VMM
+    // may share its file at an odd offset).
     if (descriptors_ % 16 != 0 || available_ % 2 != 0 || used_ % 4 != 0 ||
         !aligned(rings.available, 2) || !aligned(rings.used, 4))
         return fail(ErrorCode::kInvalidParameter,
@@ -100,7 +100,8 @@ Result<void> Virtqueue::enable(bool event_idx) {
     rings_ = SWEDE_TRY(find_rings());
     generation_ = memory_.generation();
     enabled_ = true;
-    // A driver that goes on with a queue (a resumed VM, a restarted back end) finds its index there.
+    // A driver that goes on with a queue (a resumed VM, a restarted back end) finds its index
+    // there.
     next_used_ = load(rings_.used, kRingIndex);
     signalled_used_ = next_used_;
     signalled_ = false;
@@ -190,8 +191,7 @@ Result<void> Virtqueue::take_chain(uint16_t head, Chain& chain) {
         const Descriptor descriptor = load_descriptor(rings_.descriptors, index);
         const bool goes_on = (descriptor.flags & kDescriptorNext) != 0;
         if ((descriptor.flags & kDescriptorIndirect) != 0) {
-            if (goes_on)
-                return break_queue("Descriptor {} is both indirect and chained.", index);
+            if (goes_on) return break_queue("Descriptor {} is both indirect and chained.", index);
             return take_indirect(descriptor, chain);
         }
         if (const auto taken = take_range(descriptor, chain); !taken) return taken;
@@ -284,8 +284,8 @@ Result<uint32_t> Virtqueue::write(std::span<const GuestRange> writable,
 
 Result<void> Virtqueue::push(uint16_t head, uint32_t written) {
     if (head >= size_ || !out_[head])
-        return fail(ErrorCode::kInvalidParameter, "Chain {} is not out, so it cannot be given back.",
-                    head);
+        return fail(ErrorCode::kInvalidParameter,
+                    "Chain {} is not out, so it cannot be given back.", head);
     out_.reset(head);
     --out_count_;
     if (broken_)
@@ -333,8 +333,7 @@ void Virtqueue::arm() {
     else
         store(rings_.used, kRingFlags, 0);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    seen_available_ =
-        field<uint16_t>(rings_.available, kRingIndex).load(std::memory_order_acquire);
+    seen_available_ = field<uint16_t>(rings_.available, kRingIndex).load(std::memory_order_acquire);
     armed_ = true;
 }
 

@@ -80,7 +80,8 @@ class Virtqueue {
     /// Gives a chain back with `written` bytes of response. Fails for a chain that is not out, so
     /// none completes twice.
     [[nodiscard]] Result<void> push(uint16_t head, uint32_t written);
-    /// Whether the driver wants an interrupt for what was pushed since the last call (2.7.7, 2.7.10).
+    /// Whether the driver wants an interrupt for what was pushed since the last call
+    /// (2.7.7, 2.7.10).
     [[nodiscard]] bool take_interrupt();
 
     /// Tells the driver not to notify while we drain, or to notify again. After turning them on,
@@ -118,7 +119,7 @@ class Virtqueue {
     uint64_t descriptors_ = 0;
     uint64_t available_ = 0;
     uint64_t used_ = 0;
-    Rings rings_;             ///< in this process; right while `generation_` is the memory's
+    Rings rings_;              ///< in this process; right while `generation_` is the memory's
     uint64_t generation_ = 0;  ///< of the memory map when `rings_` was looked up; 0: never
     uint16_t size_ = 0;
     uint16_t next_available_ = 0;
@@ -132,8 +133,8 @@ class Virtqueue {
     bool event_idx_ = false;
     bool enabled_ = false;
     bool broken_ = false;
-    std::bitset<kMaxSize> out_;     ///< heads of chains taken and not given back
-    std::vector<Parked> parked_;    ///< pushed while the rings could not be written
+    std::bitset<kMaxSize> out_;      ///< heads of chains taken and not given back
+    std::vector<Parked> parked_;     ///< pushed while the rings could not be written
     std::vector<Descriptor> table_;  ///< private copy of an indirect table
 };
 
