@@ -52,7 +52,7 @@ def install_missing_packages():
         raise Failure("packages are missing; run this as root, then run me again:\n"
                       f"  apt-get update && {' '.join(command)}")
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    say(f"setup: installing {len(missing)} packages: {' '.join(missing)}")
+    say(f"setup: installing {' '.join(missing)}")
     for attempt in range(ATTEMPTS):
         # Lists may be absent, or name packages that the mirror has replaced since.
         subprocess.run(["apt-get", "update", "-q"], env=environment, stdout=2, check=False)
