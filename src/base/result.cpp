@@ -18,7 +18,7 @@ struct Row {
 
 /// Indexed by ErrorCode. A kind that never reaches a guest still has a response, so that a mistake
 /// shows as RESP_ERR_UNSPEC and not as a hang.
-constexpr std::array<Row, 11> kRows{{
+constexpr std::array<Row, 12> kRows{{
     {"unspecified", wire::kRespErrUnspec, EIO},
     {"out of memory", wire::kRespErrOutOfMemory, ENOMEM},
     {"invalid scanout", wire::kRespErrInvalidScanoutId, EINVAL},
@@ -26,6 +26,7 @@ constexpr std::array<Row, 11> kRows{{
     {"invalid context", wire::kRespErrInvalidContextId, ENOENT},
     {"invalid parameter", wire::kRespErrInvalidParameter, EINVAL},
     {"unsupported", wire::kRespErrUnspec, ENOTSUP},
+    {"exists", wire::kRespErrUnspec, EEXIST},
     {"device lost", wire::kRespErrUnspec, ENODEV},
     {"protocol error", wire::kRespErrUnspec, EPROTO},
     {"closed", wire::kRespErrUnspec, EPIPE},

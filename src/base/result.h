@@ -21,6 +21,7 @@ enum class ErrorCode : uint8_t {
     kInvalidContext,    ///< RESP_ERR_INVALID_CONTEXT_ID, ENOENT
     kInvalidParameter,  ///< RESP_ERR_INVALID_PARAMETER, EINVAL
     kUnsupported,       ///< RESP_ERR_UNSPEC, ENOTSUP: a command or message that is not offered
+    kExists,            ///< RESP_ERR_UNSPEC, EEXIST: the range or name is taken
     kDeviceLost,        ///< RESP_ERR_UNSPEC, ENODEV: the renderer that held the object is gone
     kProtocol,          ///< a peer broke its protocol; its connection ends (EPROTO)
     kClosed,            ///< a peer closed its connection (EPIPE)
