@@ -78,6 +78,19 @@ Result<void> set_nonblocking(int fd) {
     return {};
 }
 
+Result<void> check_unix_stream(int fd) {
+    int domain = 0;
+    int type = 0;
+    socklen_t size = sizeof(int);
+    if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
+        ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+        return fail_errno("The file descriptor is no socket", errno);
+    if (domain != AF_UNIX || type != SOCK_STREAM)
+        return fail(ErrorCode::kInvalidParameter,
+                    "The socket (domain {}, type {}) is no Unix stream socket.", domain, type);
+    return {};
+}
+
 MessageSocket::MessageSocket(UniqueFd fd, const Limits& limits, PayloadSize payload_size)
     : fd_(std::move(fd)),
       limits_(limits),

@@ -22,6 +22,8 @@ namespace swede {
 /// One connection, made non-blocking and close-on-exec. Empty fd when none is waiting.
 [[nodiscard]] Result<UniqueFd> accept_unix(int listener);
 [[nodiscard]] Result<void> set_nonblocking(int fd);
+/// Refuses a peer's fd that is no Unix stream socket: a MessageSocket on it would fail at each use.
+[[nodiscard]] Result<void> check_unix_stream(int fd);
 
 /// A whole message of a peer: private bytes, and the fds that came with them.
 struct Message {
