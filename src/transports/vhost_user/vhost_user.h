@@ -26,8 +26,8 @@ struct Options {
 [[nodiscard]] Result<std::unique_ptr<TransportServer>> serve(UniqueFd listener,
                                                              const Options& options,
                                                              const virtio_gpu::DeviceParts& parts);
-/// Serves the one front end at the other end of `socket` (QEMU's and libvirt's `--fd`); `ended` runs
-/// on the loop's thread when it has gone.
+/// Serves the one front end at the other end of `socket` (QEMU's and libvirt's `--fd`); `ended`
+/// runs on the loop's thread when it has gone.
 [[nodiscard]] Result<std::unique_ptr<TransportServer>> serve_connected(
     UniqueFd socket, const Options& options, const virtio_gpu::DeviceParts& parts,
     std::function<void()> ended);
