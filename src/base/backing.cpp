@@ -23,6 +23,7 @@ Backing::Backing(std::vector<Segment> segments,
 
 Backing::Lease Backing::lease() const {
     Lease lease;
+    if (revoked_.load(std::memory_order_relaxed)) return lease;
     lease.lock_ = std::shared_lock(mutex_);
     if (segments_.empty()) {
         lease.lock_.unlock();
@@ -38,6 +39,7 @@ bool Backing::uses(uint64_t region_id) const {
 }
 
 void Backing::revoke() {
+    revoked_.store(true, std::memory_order_relaxed);
     const std::unique_lock lock(mutex_);
     segments_.clear();
     starts_.clear();

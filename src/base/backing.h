@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -66,7 +67,8 @@ class Backing {
     [[nodiscard]] bool writable() const { return writable_; }
     [[nodiscard]] bool uses(uint64_t region_id) const;
 
-    /// Waits for the leases that are out (bounded copies), then gives the memory up for good.
+    /// Waits for the leases that are out (bounded copies), then gives the memory up for good. No new
+    /// lease is given while it waits.
     void revoke();
 
     /// Copies between the backing at `offset` and private memory. Fails, with nothing copied, when
@@ -88,7 +90,8 @@ class Backing {
     Result<void> copy_rows(uint64_t offset, uint64_t stride, uint64_t row_size, uint64_t rows,
                            Byte* other, uint64_t other_stride) const;
 
-    mutable std::shared_mutex mutex_;  ///< shared by leases, exclusive in revoke()
+    mutable std::shared_mutex mutex_;    ///< shared by leases, exclusive in revoke()
+    std::atomic<bool> revoked_ = false;  ///< set first: new leases must not starve revoke()
     std::vector<Segment> segments_;    ///< empty once revoked
     std::vector<uint64_t> starts_;     ///< offset of each segment's first byte, for binary search
     std::vector<std::shared_ptr<const MemoryRegion>> regions_;

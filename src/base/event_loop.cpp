@@ -3,6 +3,7 @@
 
 #include <sys/timerfd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -71,17 +72,20 @@ Result<EventLoop::Watch> EventLoop::watch(int fd, uint32_t events, Callback call
     return watch;
 }
 
-EventLoop::Timer::Timer(EventLoop& loop, Task task) : loop_(loop), task_(std::move(task)) {}
+EventLoop::Timer::Timer(EventLoop& loop, Task task)
+    : loop_(loop), task_(std::make_shared<Task>(std::move(task))) {}
 
 Result<void> EventLoop::Timer::arm(std::chrono::nanoseconds delay) {
     if (!fd_) {
-        fd_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-        if (!fd_) return fail_errno("Cannot create a timer", errno);
-        watch_ = SWEDE_TRY(loop_.watch(fd_.get(), EPOLLIN, [this](uint32_t) {
-            uint64_t expirations = 0;
-            if (::read(fd_.get(), &expirations, sizeof(expirations)) == sizeof(expirations))
-                task_();
-        }));
+        UniqueFd fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+        if (!fd) return fail_errno("Cannot create a timer", errno);
+        watch_ =
+            SWEDE_TRY(loop_.watch(fd.get(), EPOLLIN, [number = fd.get(), task = task_](uint32_t) {
+                uint64_t expirations = 0;
+                if (::read(number, &expirations, sizeof(expirations)) == sizeof(expirations))
+                    (*task)();
+            }));
+        fd_ = std::move(fd);
     }
     const auto ns = std::max<int64_t>(delay.count(), 1);  // 0 would disarm
     itimerspec when{};

@@ -51,16 +51,20 @@ class EventLoop {
     /// `fd` is borrowed and must outlive the watch. Level-triggered.
     [[nodiscard]] Result<Watch> watch(int fd, uint32_t events, Callback callback);
 
-    /// A one-shot timer; disarmed when it dies. No fd is used before the first arm().
+    /// A one-shot timer; disarmed when it dies. No fd is used before the first arm(). Dying inside
+    /// its own task is allowed.
     class Timer {
       public:
         Timer(EventLoop& loop, Task task);
+        Timer(const Timer&) = delete;
+        Timer& operator=(const Timer&) = delete;
+        /// Runs the task once, `delay` from now; takes the place of an earlier arm().
         [[nodiscard]] Result<void> arm(std::chrono::nanoseconds delay);
         void disarm();
 
       private:
         EventLoop& loop_;
-        Task task_;
+        std::shared_ptr<Task> task_;  ///< shared with a run of it
         UniqueFd fd_;
         Watch watch_;
     };

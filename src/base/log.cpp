@@ -17,7 +17,8 @@ namespace {
 constexpr uint32_t kLinesPerSecond = 20;
 constexpr size_t kMaxEscaped = 64;  // characters: a context's debug name (virtio 1.3, 5.7.6.8)
 
-std::mutex registry_mutex;
+std::mutex registry_mutex;  // guards the choice of levels and the creation of loggers
+bool started = false;
 
 std::shared_ptr<spdlog::sinks::sink> sink() {
     static const auto shared = std::make_shared<spdlog::sinks::stderr_sink_mt>();
@@ -34,6 +35,7 @@ uint64_t now_seconds() {
 
 void start() {
     const std::scoped_lock lock(registry_mutex);
+    started = true;
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("swede", sink()));
     spdlog::set_level(spdlog::level::info);
     spdlog::set_pattern("%H:%M:%S.%e %l %n: %v");
@@ -47,12 +49,15 @@ spdlog::logger& Module::logger() {
     if (!named) {
         named = std::make_shared<spdlog::logger>(name_, sink());
         spdlog::initialize_logger(named);  // takes the level and pattern that start() set
+        if (!started) named->set_level(spdlog::level::warn);
     }
     logger_.store(named.get(), std::memory_order_release);
     return *named;
 }
 
-bool Module::enabled(Level level) { return logger().should_log(level); }
+bool Module::enabled(Level level) {
+    return logger().should_log(level);
+}
 
 void Module::submit(Level level, std::string_view line) {
     if (level >= spdlog::level::info) {

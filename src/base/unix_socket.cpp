@@ -17,6 +17,8 @@ namespace {
 /// Linux allows 253 in one message (SCM_MAX_FD); no protocol of ours needs more than this.
 constexpr size_t kMaxFds = 64;
 constexpr size_t kMaxParts = 8;
+/// Duplicates kept for a peer that does not read, so that it cannot use up this process's fds.
+constexpr size_t kMaxUnsentFds = 256;
 
 Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
@@ -130,6 +132,12 @@ Result<size_t> MessageSocket::read_some(Message& message, size_t up_to) {
 }
 
 Result<bool> MessageSocket::receive(Message& message) {
+    auto received = receive_whole(message);
+    if (!received) message.fds.clear();  // the connection ends; the peer's fds do not stay behind
+    return received;
+}
+
+Result<bool> MessageSocket::receive_whole(Message& message) {
     if (received_ == 0) {
         message.fds.clear();
         message.bytes.resize(limits_.header_size);
@@ -198,6 +206,9 @@ Result<void> MessageSocket::send(std::span<const std::span<const std::byte>> par
     if (total - sent > limits_.max_unsent - unsent_)
         return fail(ErrorCode::kProtocol, "The peer leaves {} bytes unread; at most {} are kept.",
                     unsent_ + total - sent, limits_.max_unsent);
+    if (!fds_sent && fds.size() > kMaxUnsentFds - unsent_fds_)
+        return fail(ErrorCode::kProtocol, "The peer leaves {} file descriptors; at most {} are kept.",
+                    unsent_fds_ + fds.size(), kMaxUnsentFds);
     Pending rest;
     rest.bytes.reserve(total - sent);
     for (auto part : parts) {
@@ -212,6 +223,7 @@ Result<void> MessageSocket::send(std::span<const std::span<const std::byte>> par
             if (!rest.fds.back()) return fail_errno("Cannot keep a file descriptor", errno);
         }
     unsent_ += rest.bytes.size();
+    unsent_fds_ += rest.fds.size();
     pending_.push_back(std::move(rest));
     return {};
 }
@@ -242,6 +254,7 @@ Result<void> MessageSocket::flush() {
             if (errno == EAGAIN || errno == EINTR) return {};
             return fail(ErrorCode::kClosed, "The connection is broken: {}.", std::strerror(errno));
         }
+        unsent_fds_ -= first.fds.size();
         first.fds.clear();
         first.sent += static_cast<size_t>(size);
         unsent_ -= static_cast<size_t>(size);

@@ -56,7 +56,8 @@ class MessageSocket {
     /// more to read now. kClosed: the peer is gone; kProtocol: the peer broke a limit above.
     [[nodiscard]] Result<bool> receive(Message& message);
 
-    /// Sends `parts` as one message. `fds` are borrowed; they are duplicated if they must wait.
+    /// Sends `parts` as one message. `fds` are borrowed; they are duplicated if they must wait. An
+    /// error means that the message, or a part of it, is lost: the connection must end.
     [[nodiscard]] Result<void> send(std::span<const std::span<const std::byte>> parts,
                                     std::span<const int> fds = {});
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes,
@@ -74,6 +75,7 @@ class MessageSocket {
         size_t sent = 0;
         std::vector<UniqueFd> fds;
     };
+    [[nodiscard]] Result<bool> receive_whole(Message& message);
     [[nodiscard]] Result<size_t> read_some(Message& message, size_t up_to);
 
     UniqueFd fd_;
@@ -82,7 +84,8 @@ class MessageSocket {
     size_t received_ = 0;  ///< bytes of the message being read
     size_t wanted_;        ///< its bytes as known by now: header, then header and payload
     std::deque<Pending> pending_;
-    size_t unsent_ = 0;  ///< bytes
+    size_t unsent_ = 0;      ///< bytes
+    size_t unsent_fds_ = 0;  ///< duplicates in pending_
 };
 
 }  // namespace swede
