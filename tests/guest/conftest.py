@@ -5,7 +5,6 @@ guest as it was; tests that break it get their own."""
 import json
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
@@ -13,9 +12,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 # pylint: disable=wrong-import-position
 import lab
+from guest_programs import PROGRAMS, build_guest_programs
 from lab import Device, Door, Guest
 
-PROGRAMS = pathlib.Path(__file__).parent / "programs"
 OUTPUTS = "1280x800,1024x768"
 FULL_DOORS = [Door.VFIO_USER, Door.VHOST_USER]
 ALL_DOORS = FULL_DOORS + [Door.VHOST_USER_GPU]
@@ -28,17 +27,8 @@ def door_id(door):
 @pytest.fixture(scope="session")
 def guest_programs(tmp_path_factory):
     """The C programs of programs/, linked so that they run in any guest: {guest path: file}."""
-    folder = tmp_path_factory.mktemp("programs")
-    headers = subprocess.run(["pkg-config", "--cflags", "libdrm"], capture_output=True, text=True,
-                             check=True).stdout.split()
-    built = {}
-    for source in sorted(PROGRAMS.glob("*.c")):
-        target = folder / source.stem
-        subprocess.run(["cc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", *headers,
-                        f"-I{lab.REPOSITORY}/tests/programs", "-o", target, source, "-lpthread"],
-                       check=True)
-        built[f"/usr/bin/{source.stem}"] = target
-    return built
+    return build_guest_programs(sorted(PROGRAMS.glob("*.c")),
+                                tmp_path_factory.mktemp("programs"))
 
 
 class Machine:
