@@ -132,14 +132,18 @@ void Gpu::frame_blob(ResourceId id, const BlobLayout& layout,
     resource.renderer->export_blob(
         id, when_answered<SharedMemory>(
                 std::move(done),
-                [layout, size = resource.size, charge = resource.bytes_charge](
+                [id, layout, size = resource.size,
+                 kept = std::weak_ptr<const Budget::Charge>(resource.bytes_charge)](
                     Result<SharedMemory> memory) -> Result<std::shared_ptr<const Frame>> {
                     SharedMemory exported = SWEDE_TRY(std::move(memory));
                     SWEDE_TRY(check_export(exported, size));
+                    auto charge = kept.lock();
+                    if (!charge)
+                        return fail(ErrorCode::kInvalidResource, "Blob {} is gone meanwhile.", id);
                     auto mapped = std::make_shared<ChargedMapping>(
                         SWEDE_TRY(Mapping::peer_file(exported.fd.get(), exported.offset,
                                                      exported.size, Access::kRead)),
-                        charge);
+                        std::move(charge));
                     return make_memory_frame({mapped, &mapped->mapping}, layout);
                 }));
 }
