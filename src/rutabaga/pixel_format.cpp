@@ -47,6 +47,21 @@ bool has_alpha(PixelFormat format) {
            format == PixelFormat::kR8G8B8A8 || format == PixelFormat::kA8B8G8R8;
 }
 
+PixelFormat with_alpha(PixelFormat format) {
+    switch (format) {
+        case PixelFormat::kB8G8R8X8:
+            return PixelFormat::kB8G8R8A8;
+        case PixelFormat::kX8R8G8B8:
+            return PixelFormat::kA8R8G8B8;
+        case PixelFormat::kR8G8B8X8:
+            return PixelFormat::kR8G8B8A8;
+        case PixelFormat::kX8B8G8R8:
+            return PixelFormat::kA8B8G8R8;
+        default:
+            return format;
+    }
+}
+
 void convert_to_bgra(PixelFormat format, std::span<std::byte> row) {
     switch (format) {
         case PixelFormat::kB8G8R8A8:

@@ -69,7 +69,7 @@ class Machine:
         """Starts swede_kms in the guest; returns when its picture is handed over."""
         self.guest.check("killall -q swede_kms modetest; true")
         return self.guest.check(
-            f"swede_kms {arguments} > /tmp/kms 2>&1 & n=0; until grep -q SWEDE /tmp/kms; do "
+            f"rm -f /tmp/kms; touch /tmp/kms; swede_kms {arguments} >> /tmp/kms 2>&1 & n=0; until grep -q SWEDE /tmp/kms; do "
             "n=$((n+1)); [ $n -gt 600 ] && break; sleep 0.05; done; cat /tmp/kms; "
             "grep -q ready=1 /tmp/kms")
 
