@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for swede(1)
+
+_swede() {
+    local current previous words cword verb="" word
+    if declare -F _init_completion >/dev/null; then
+        _init_completion -n = || return
+        current=${words[cword]}
+        previous=${words[cword - 1]}
+    else
+        words=("${COMP_WORDS[@]}")
+        cword=$COMP_CWORD
+        current=${words[cword]}
+        previous=${words[cword - 1]}
+    fi
+    for word in "${words[@]:1:cword-1}"; do
+        case $word in device | control | doctor) verb=$word && break ;; esac
+    done
+    case $verb in
+    "") COMPREPLY=($(compgen -W "device control doctor --help --version" -- "$current")) ;;
+    device)
+        case $previous in
+        --socket-path | --control-path) COMPREPLY=($(compgen -f -- "$current")) ;;
+        --transport)
+            COMPREPLY=($(compgen -W "vfio-user vhost-user vhost-user-gpu" -- "$current")) ;;
+        --display) COMPREPLY=($(compgen -W "none png:" -- "$current")) ;;
+        --fd | --hostmem | --outputs | --max-*) ;;
+        *) COMPREPLY=($(compgen -W "--help --socket-path --fd --transport --hostmem --display
+            --outputs --control-path --max-host-memory --max-resources --max-contexts
+            --max-backing-segments --max-mappings --max-pending-fences --max-pending-commands
+            --max-renderer-memory --max-attachments" -- "$current")) ;;
+        esac
+        ;;
+    control)
+        case $previous in
+        control | screenshot) COMPREPLY=($(compgen -f -- "$current")) ;;
+        *) COMPREPLY=($(compgen -W "info screenshot resize plug unplug --help" -- "$current")) ;;
+        esac
+        ;;
+    doctor) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;
+    esac
+}
+complete -F _swede swede
