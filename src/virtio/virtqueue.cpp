@@ -340,10 +340,7 @@ void Virtqueue::arm() {
 void Virtqueue::set_notifications(bool wanted) {
     wants_notifications_ = wanted;
     if (!rings_present()) return;
-    if (wanted) {
-        if (seen_available_ == next_available_) arm();
-        return;
-    }
+    if (wanted) return arm();
     armed_ = false;
     // With EVENT_IDX the flags stay 0 (2.7.10) and the event is put just behind us: 65535 entries
     // must come before the driver passes it.

@@ -225,7 +225,7 @@ class DriverQueue {
         for (const GuestRange& range : buffer.writable) {
             const uint64_t part =
                 std::min<uint64_t>(range.size, element.length - used.response.size());
-            if (part == 0) break;
+            if (part == 0) continue;
             const auto bytes = guest_.bytes(range.address, part);
             used.response.insert(used.response.end(), bytes.begin(), bytes.end());
         }
