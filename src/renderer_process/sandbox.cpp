@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "renderer_process/sandbox.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <span>
+#include <type_traits>
+
+namespace swede::renderer_process {
+namespace {
+
+/// Kinds, as bits of a row.
+constexpr uint8_t kMemory = 1 << static_cast<unsigned>(Sandbox::kMemoryOnly);
+constexpr uint8_t kAll = kMemory;
+
+/// A test on one argument: `argument` & `mask` == `value`.
+struct Condition {
+    unsigned argument;
+    uint64_t mask;
+    uint64_t value;
+};
+
+struct Row {
+    int call;
+    uint8_t kinds;
+    std::optional<Condition> condition = std::nullopt;
+};
+
+/// pthread_create's flags; without CLONE_THREAD it would be fork.
+constexpr uint64_t kCloneThread = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
+
+constexpr Row kRows[] = {
+    // Memory. Nothing here becomes executable: an attacker brings no code of his own.
+    {SCMP_SYS(brk), kAll},
+    {SCMP_SYS(mmap), kMemory, Condition{2, PROT_EXEC, 0}},
+    {SCMP_SYS(mprotect), kMemory, Condition{2, PROT_EXEC, 0}},
+    {SCMP_SYS(mremap), kAll},
+    {SCMP_SYS(munmap), kAll},
+    {SCMP_SYS(madvise), kAll},
+    {SCMP_SYS(memfd_create), kAll},
+    {SCMP_SYS(ftruncate), kAll},
+    {SCMP_SYS(fallocate), kAll},
+    // Fds that it holds.
+    {SCMP_SYS(close), kAll},
+    {SCMP_SYS(dup), kAll},
+    {SCMP_SYS(fcntl), kAll},
+    {SCMP_SYS(fstat), kAll},
+    {SCMP_SYS(fstatfs), kAll},
+    // glibc's fstat(); the flag makes the kernel take the fd when the path is empty.
+    {SCMP_SYS(newfstatat), kAll, Condition{3, AT_EMPTY_PATH, AT_EMPTY_PATH}},
+    {SCMP_SYS(lseek), kAll},
+    {SCMP_SYS(read), kAll},
+    {SCMP_SYS(readv), kAll},
+    {SCMP_SYS(pread64), kAll},
+    {SCMP_SYS(write), kAll},
+    {SCMP_SYS(writev), kAll},
+    {SCMP_SYS(pwrite64), kAll},
+    {SCMP_SYS(recvmsg), kAll},
+    {SCMP_SYS(sendmsg), kAll},
+    {SCMP_SYS(shutdown), kAll},
+    // Waiting.
+    {SCMP_SYS(epoll_create1), kAll},
+    {SCMP_SYS(epoll_ctl), kAll},
+    {SCMP_SYS(epoll_pwait), kAll},
+    {SCMP_SYS(epoll_wait), kAll},
+    {SCMP_SYS(eventfd2), kAll},
+    {SCMP_SYS(poll), kAll},
+    {SCMP_SYS(ppoll), kAll},
+    {SCMP_SYS(timerfd_create), kAll},
+    {SCMP_SYS(timerfd_settime), kAll},
+    {SCMP_SYS(timerfd_gettime), kAll},
+    {SCMP_SYS(clock_gettime), kAll},
+    {SCMP_SYS(clock_nanosleep), kAll},
+    {SCMP_SYS(nanosleep), kAll},
+    {SCMP_SYS(pause), kAll},
+    {SCMP_SYS(restart_syscall), kAll},
+    // Threads.
+    {SCMP_SYS(clone), kAll, Condition{0, kCloneThread, kCloneThread}},
+    {SCMP_SYS(exit), kAll},
+    {SCMP_SYS(exit_group), kAll},
+    {SCMP_SYS(futex), kAll},
+    {SCMP_SYS(getpid), kAll},
+    {SCMP_SYS(gettid), kAll},
+    {SCMP_SYS(rseq), kAll},
+    {SCMP_SYS(sched_getaffinity), kAll},
+    {SCMP_SYS(sched_yield), kAll},
+    {SCMP_SYS(set_robust_list), kAll},
+    // Thread names only: no prctl undoes what prepare_process() did, but some read other state.
+    {SCMP_SYS(prctl), kAll, Condition{0, ~uint64_t{0}, PR_SET_NAME}},
+    // Signals: the SIGBUS guard, and abort(). tgkill is added with our own process id.
+    {SCMP_SYS(rt_sigaction), kAll},
+    {SCMP_SYS(rt_sigprocmask), kAll},
+    {SCMP_SYS(rt_sigreturn), kAll},
+    {SCMP_SYS(sigaltstack), kAll},
+    {SCMP_SYS(getrandom), kAll},
+};
+
+using Filter = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, decltype(&seccomp_release)>;
+
+Result<void> check(int error, const char* what) {
+    if (error == 0) return {};
+    return fail_errno(fmt::format("Cannot {} the sandbox", what), -error);
+}
+
+Result<void> allow(const Filter& filter, const Row& row) {
+    if (!row.condition)
+        return check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, row.call, 0, nullptr),
+                     "fill");
+    const scmp_arg_cmp compare{row.condition->argument, SCMP_CMP_MASKED_EQ, row.condition->mask,
+                               row.condition->value};
+    return check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ALLOW, row.call, 1, &compare),
+                 "fill");
+}
+
+Result<void> limit(__rlimit_resource resource, uint64_t value) {
+    rlimit limits{};
+    if (::getrlimit(resource, &limits) != 0) return fail_errno("Cannot read a limit", errno);
+    limits.rlim_max = std::min<rlim_t>(limits.rlim_max, value);
+    limits.rlim_cur = limits.rlim_max;
+    if (::setrlimit(resource, &limits) != 0) return fail_errno("Cannot set a limit", errno);
+    return {};
+}
+
+}  // namespace
+
+Result<void> prepare_process() {
+    // A parent that has gone before this line is seen as a hang-up of the socket.
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return fail_errno("Cannot follow the device process", errno);
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return fail_errno("Cannot give up new privileges", errno);
+    if (::prctl(PR_SET_DUMPABLE, 0) != 0) return fail_errno("Cannot forbid dumps", errno);
+    SWEDE_TRY(limit(RLIMIT_CORE, 0));
+    return limit(RLIMIT_NOFILE, kMaxRendererFds);
+}
+
+Result<void> enter_sandbox(Sandbox kind) {
+    const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)), &seccomp_release);
+    if (!filter) return fail(ErrorCode::kOutOfMemory, "Cannot create the sandbox.");
+    const auto bit = static_cast<uint8_t>(1u << static_cast<unsigned>(kind));
+    for (const Row& row : kRows)
+        if ((row.kinds & bit) != 0) SWEDE_TRY(allow(filter, row));
+    SWEDE_TRY(allow(filter, Row{SCMP_SYS(tgkill), kAll,
+                                Condition{0, 0xffffffff, static_cast<uint64_t>(::getpid())}}));
+    // glibc tries clone3 first, whose flags lie in memory where no filter can look; it falls back
+    // to clone when the kernel does not know clone3.
+    SWEDE_TRY(
+        check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "fill"));
+    SWEDE_TRY(check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1), "set up"));
+    return check(seccomp_load(filter.get()), "enter");
+}
+
+}  // namespace swede::renderer_process
