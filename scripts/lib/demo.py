@@ -69,7 +69,7 @@ def demo(door):
     LOGS.mkdir(parents=True)
     PICTURE.unlink(missing_ok=True)
     if door is not Door.QEMU_OWN:
-        build.build(build.RELEASE)
+        build.build(build.RELEASE, "src/swede/swede")
     clock("looking whether KVM works here")
     clock("KVM works" if kvm_is_usable() else "KVM is not usable, QEMU emulates the processor")
     if door is Door.QEMU_OWN:
