@@ -21,8 +21,8 @@ Interval visible(int64_t cursor_start, int64_t from, int64_t to) {
             std::clamp<int64_t>(to - cursor_start, 0, kCursorSize)};
 }
 
-/// Premultiplied "over": source + destination * (1 - alpha), to the nearest. A guest may send colours
-/// larger than their alpha; they end at white.
+/// Premultiplied "over": source + destination * (1 - alpha), to the nearest. A guest may send
+/// colours larger than their alpha; they end at white.
 std::byte over(uint32_t source, std::byte destination, uint32_t alpha) {
     const uint32_t rest = (std::to_integer<uint32_t>(destination) * (255 - alpha) + 127) / 255;
     return std::byte(std::min<uint32_t>(source + rest, 255));
@@ -41,8 +41,7 @@ void blend_cursor(const PixelBand& band, const rutabaga::CursorImage& cursor, in
     const Interval lines = visible(top, 0, rows);
     for (int64_t line = lines.begin; line < lines.end; ++line) {
         for (int64_t column = columns.begin; column < columns.end; ++column) {
-            const uint32_t pixel =
-                cursor.pixels[static_cast<size_t>(line * kCursorSize + column)];
+            const uint32_t pixel = cursor.pixels[static_cast<size_t>(line * kCursorSize + column)];
             const uint32_t alpha = pixel >> 24;
             if (pixel == 0) continue;
             const size_t at = static_cast<size_t>(top + line) * stride +

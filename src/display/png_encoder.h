@@ -10,9 +10,9 @@
 
 namespace swede::display {
 
-/// Writes one picture to a file as PNG: 8 bits of red, green and blue a pixel, compressed for speed.
-/// Rows come from top to bottom, in as many pieces as the caller likes, so a large picture needs no
-/// buffer of its own. Used by one thread, once; the file is borrowed.
+/// Writes one picture to a file as PNG: 8 bits of red, green and blue a pixel, compressed for
+/// speed. Rows come from top to bottom, in as many pieces as the caller likes, so a large picture
+/// needs no buffer of its own. Used by one thread, once; the file is borrowed.
 class PngEncoder {
   public:
     /// `width` and `height` in px, neither 0.

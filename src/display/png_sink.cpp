@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,8 +32,12 @@ constexpr size_t kMaxRequests = 64;
 /// one is copied in parts of it, so that no guest makes us hold more.
 constexpr uint64_t kMaxCopy = uint64_t{64} << 20;  // bytes
 
-/// Makes a thread that takes none of the process's signals: those belong to the device thread. Faults
-/// stay, for the SIGBUS guard.
+/// A guest that draws all the time keeps the encoder busy all the time, on a processor that others
+/// want.
+constexpr int kNiceness = 10;
+
+/// Makes a thread that takes none of the process's signals: those belong to the device thread.
+/// Faults stay, for the SIGBUS guard.
 template <typename Function>
 std::thread start_quiet_thread(Function function) {
     sigset_t blocked;
@@ -54,8 +59,8 @@ Result<void> encode(int fd, const rutabaga::Frame& frame, const rutabaga::Cursor
         return fail(ErrorCode::kInvalidParameter, "The scanout is empty ({}x{}).", frame.width(),
                     frame.height());
     const auto encoder = SWEDE_TRY(PngEncoder::create(fd, frame.width(), frame.height()));
-    const uint32_t band_rows = static_cast<uint32_t>(
-        std::clamp<uint64_t>(kMaxCopy / stride, 1, frame.height()));
+    const uint32_t band_rows =
+        static_cast<uint32_t>(std::clamp<uint64_t>(kMaxCopy / stride, 1, frame.height()));
     // Given back to the system after each picture: an idle device holds no pixels.
     const Mapping copy = SWEDE_TRY(Mapping::anonymous(stride * band_rows));
     for (uint32_t row = 0; row < frame.height(); row += band_rows) {
@@ -172,6 +177,9 @@ void PngSink::screenshot(uint32_t scanout, ScreenshotDone done) {
 
 void PngSink::run() {
     ::pthread_setname_np(::pthread_self(), "png-sink");
+    // Pictures can wait, the guest's processors and the device thread cannot. (Linux: of this
+    // thread.)
+    ::setpriority(PRIO_PROCESS, 0, kNiceness);
     std::unique_lock lock(mutex_);
     for (;;) {
         work_.wait(lock, [this] { return ending_ || flushed_ != 0 || !requests_.empty(); });
@@ -214,10 +222,10 @@ void PngSink::write_file(uint32_t scanout, const Shown& shown) {
     if (!file)
         written = fail_errno("Cannot create a file", errno);
     else
-        written = encode(file.get(), *shown.frame, shown.cursor.get(), shown.cursor_x,
-                         shown.cursor_y);
-    if (written && ::renameat(directory_.get(), unfinished.c_str(), directory_.get(),
-                              name.c_str()) != 0)
+        written =
+            encode(file.get(), *shown.frame, shown.cursor.get(), shown.cursor_x, shown.cursor_y);
+    if (written &&
+        ::renameat(directory_.get(), unfinished.c_str(), directory_.get(), name.c_str()) != 0)
         written = fail_errno("Cannot put the finished file in its place", errno);
     if (!written) {
         ::unlinkat(directory_.get(), unfinished.c_str(), 0);

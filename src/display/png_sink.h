@@ -33,7 +33,8 @@ class PngSink : public rutabaga::DisplaySink {
     /// Makes screenshots on demand only; a flush costs nothing.
     [[nodiscard]] static std::unique_ptr<PngSink> on_demand();
 
-    /// Waits for the picture that is being encoded; screenshots that wait are answered with an Error.
+    /// Waits for the picture that is being encoded; screenshots that wait are answered with an
+    /// Error.
     ~PngSink() override;
     PngSink(const PngSink&) = delete;
     PngSink& operator=(const PngSink&) = delete;
@@ -51,10 +52,10 @@ class PngSink : public rutabaga::DisplaySink {
   private:
     /// What one scanout shows now.
     struct Shown {
-        std::shared_ptr<const rutabaga::Frame> frame;  ///< null: off
+        std::shared_ptr<const rutabaga::Frame> frame;         ///< null: off
         std::shared_ptr<const rutabaga::CursorImage> cursor;  ///< null: hidden
-        int32_t cursor_x = 0;  ///< px, of the hot spot
-        int32_t cursor_y = 0;  ///< px
+        int32_t cursor_x = 0;                                 ///< px, of the hot spot
+        int32_t cursor_y = 0;                                 ///< px
     };
     struct Request {
         uint32_t scanout;

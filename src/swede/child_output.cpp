@@ -53,9 +53,7 @@ ChildOutput collect(pid_t child, const UniqueFd& from, std::chrono::milliseconds
         const auto left =
             std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
         pollfd event{from.get(), POLLIN, 0};
-        const int ready = left.count() <= 0
-                              ? 0
-                              : ::poll(&event, 1, static_cast<int>(left.count()));
+        const int ready = left.count() <= 0 ? 0 : ::poll(&event, 1, static_cast<int>(left.count()));
         if (ready < 0 && errno == EINTR) continue;
         if (ready <= 0) {
             output.timed_out = true;

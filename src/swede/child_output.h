@@ -21,9 +21,9 @@ struct ChildOutput {
 /// True once `text` says all that is wanted: the child is ended then.
 using EnoughOutput = std::function<bool(std::string_view text)>;
 
-/// Runs a program (found along PATH; arguments[0] is its name) without input, for its output and its
-/// messages, until it ends, has said enough, or `timeout` has passed. Nothing of it is left. For
-/// programs without threads of their own, such as `swede doctor`.
+/// Runs a program (found along PATH; arguments[0] is its name) without input, for its output and
+/// its messages, until it ends, has said enough, or `timeout` has passed. Nothing of it is left.
+/// For programs without threads of their own, such as `swede doctor`.
 [[nodiscard]] Result<ChildOutput> run_for_output(const std::vector<std::string>& arguments,
                                                  std::chrono::milliseconds timeout,
                                                  const EnoughOutput& enough = {});

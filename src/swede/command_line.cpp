@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "swede/command_line.h"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -54,9 +54,9 @@ std::string explain(const Verb& verb, const CLI::App& app, const CLI::ParseError
         for (const CLI::App* const known : verbs)
             accepted += (accepted.empty() ? "" : ", ") + known->get_name();
         const std::vector<std::string> extras = app.remaining(true);
-        return extras.empty() ? fmt::format("{}; verbs are {}.", error.what(), accepted)
-                              : fmt::format("\"{}\" is no verb; accepted are {}.", extras.front(),
-                                            accepted);
+        return extras.empty()
+                   ? fmt::format("{}; verbs are {}.", error.what(), accepted)
+                   : fmt::format("\"{}\" is no verb; accepted are {}.", extras.front(), accepted);
     }
     return error.what();
 }

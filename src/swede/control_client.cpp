@@ -18,8 +18,8 @@
 namespace swede::control_client {
 namespace {
 
-constexpr time_t kPatience = 30;                     // s
-constexpr size_t kMaxReply = size_t{64} * 1024;      // bytes
+constexpr time_t kPatience = 30;                 // s
+constexpr size_t kMaxReply = size_t{64} * 1024;  // bytes
 
 Result<void> write_all(int fd, std::string_view what, std::span<const char> bytes) {
     while (!bytes.empty()) {

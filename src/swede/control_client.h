@@ -20,8 +20,8 @@ struct Reply {
 /// most half a minute. A device's "error" is the Error's sentence.
 [[nodiscard]] Result<Reply> ask(const std::string& socket_path, const nlohmann::json& request);
 
-/// Asks for a screenshot and writes the PNG to `file`, which this process opens, not the device; "-"
-/// is standard output.
+/// Asks for a screenshot and writes the PNG to `file`, which this process opens, not the device;
+/// "-" is standard output.
 [[nodiscard]] Result<void> save_screenshot(const std::string& socket_path, uint32_t output,
                                            const std::string& file);
 

@@ -23,15 +23,17 @@ using nlohmann::json;
 /// A client that leaves a reply unread for so long is dropped.
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr auto kAcceptRetry = std::chrono::seconds(1);
-constexpr size_t kReadSize = 4096;                    // bytes
-constexpr size_t kMaxUnsent = size_t{64} * 1024;      // bytes; replies are a few hundred
+constexpr size_t kReadSize = 4096;                // bytes
+constexpr size_t kMaxUnsent = size_t{64} * 1024;  // bytes; replies are a few hundred
 constexpr uint32_t kMaxEdge = kMaxOutputEdge;
 
 std::string line_of(const json& reply) {
     return reply.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-std::string error_line(const Error& error) { return line_of({{"error", error.message}}); }
+std::string error_line(const Error& error) {
+    return line_of({{"error", error.message}});
+}
 
 Result<json> parse_request(std::string_view line) {
     json request = json::parse(line, nullptr, false);
@@ -51,8 +53,8 @@ Result<void> check_keys(const json& request, std::initializer_list<std::string_v
     for (const auto& item : request.items())
         if (item.key() != "command" && std::ranges::find(accepted, item.key()) == accepted.end())
             return fail(ErrorCode::kProtocol, "\"{}\" is no key of {}: accepted are \"command\"{}.",
-                        log::escaped(item.key()),
-                        request["command"].get_ref<const std::string&>(), list);
+                        log::escaped(item.key()), request["command"].get_ref<const std::string&>(),
+                        list);
     return {};
 }
 
@@ -90,11 +92,11 @@ struct ControlServer::Client {
 
     uint64_t id;
     MessageSocket socket;
-    std::string input;             ///< read and not yet answered
+    std::string input;  ///< read and not yet answered
     bool waits_for_picture = false;
-    bool ended = false;            ///< the peer sends no more, or is to be dropped after its reply
-    EventLoop::Timer impatience;   ///< armed while a reply is unsent
-    EventLoop::Watch watch;        ///< dies before the socket
+    bool ended = false;           ///< the peer sends no more, or is to be dropped after its reply
+    EventLoop::Timer impatience;  ///< armed while a reply is unsent
+    EventLoop::Watch watch;       ///< dies before the socket
 };
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, UniqueFd listener,
@@ -127,16 +129,15 @@ void ControlServer::accept() {
     const uint64_t id = next_id_++;
     auto client = std::make_unique<Client>(*this, id, *std::move(accepted));
     if (clients_.size() >= kMaxClients) {
-        const auto refusal = error_line({ErrorCode::kOutOfMemory,
-                                         fmt::format("{} control clients are connected already.",
-                                                     kMaxClients)});
+        const auto refusal =
+            error_line({ErrorCode::kOutOfMemory,
+                        fmt::format("{} control clients are connected already.", kMaxClients)});
         (void)client->socket.send(std::as_bytes(std::span(refusal)));
         return;  // and it is closed
     }
-    auto watch = loop_.watch(client->socket.fd(), EPOLLIN, [this, client = client.get()](
-                                                               uint32_t events) {
-        on_event(*client, events);
-    });
+    auto watch =
+        loop_.watch(client->socket.fd(), EPOLLIN,
+                    [this, client = client.get()](uint32_t events) { on_event(*client, events); });
     if (!watch) {
         log_.warn("{}", watch.error().message);
         return;
@@ -245,7 +246,8 @@ void ControlServer::answer_line(Client& client, std::string_view line) {
 
 void ControlServer::take_screenshot(Client& client, uint32_t output) {
     client.waits_for_picture = true;
-    // The answer comes from the encoder's thread, perhaps after the client, or this server, has gone.
+    // The answer comes from the encoder's thread, perhaps after the client, or this server, has
+    // gone.
     state_.screenshot(output, [&loop = loop_, id = client.id,
                                server = std::weak_ptr(self_)](Result<UniqueFd> picture) {
         loop.post([id, server, picture = std::move(picture)]() mutable {

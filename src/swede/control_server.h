@@ -15,13 +15,14 @@
 
 namespace swede {
 
-/// Serves `swede control`: requests and replies are lines of JSON, one reply to each request in turn.
+/// Serves `swede control`: requests and replies are lines of JSON, one reply to each request in
+/// turn.
 ///
-///     {"command": "info"}                                      {"return": {...}}
-///     {"command": "resize", "output": 0, "width": 800, "height": 600}
-///     {"command": "plug", "output": 1}      "unplug" alike      {"return": {}}
-///     {"command": "screenshot", "output": 0}                    {"return": {}} and the PNG as an fd
-///     anything else                                             {"error": "A sentence."}
+///     {"command": "info"}                                            {"return": {...}}
+///     {"command": "resize", "output": 0, "width": 800, "height": 600}  {"return": {}}
+///     {"command": "plug", "output": 1}, and "unplug"                  {"return": {}}
+///     {"command": "screenshot", "output": 0}                          {"return": {}}, PNG as an fd
+///     what cannot be done                                             {"error": "A sentence."}
 ///
 /// A peer names no path: a screenshot comes as an fd that it may copy where it likes. A line is at
 /// most 64 KiB, clients are at most 8, one that does not take its replies is dropped. On the device
@@ -50,8 +51,8 @@ class ControlServer {
     void on_event(Client& client, uint32_t events);
     /// Reads what has come; false when the client is gone.
     [[nodiscard]] bool read(Client& client);
-    /// Answers the lines that are there, as far as the client takes replies, and drops the client when
-    /// it is done with.
+    /// Answers the lines that are there, as far as the client takes replies, and drops the client
+    /// when it is done with.
     void serve(Client& client);
     void answer_line(Client& client, std::string_view line);
     void take_screenshot(Client& client, uint32_t output);

@@ -8,9 +8,9 @@
 
 namespace swede {
 
-/// `swede device`: serves a virtual GPU until SIGTERM or SIGINT, or until the one VMM of a connected
-/// socket has gone. Then the files of its sockets are removed. `passed` is the service manager's
-/// socket, if any. An Error of kind kInvalidParameter is one of the command line.
+/// `swede device`: serves a virtual GPU until SIGTERM or SIGINT, or until the one VMM of a
+/// connected socket has gone. Then the files of its sockets are removed. `passed` is the service
+/// manager's socket, if any. An Error of kind kInvalidParameter is one of the command line.
 [[nodiscard]] Result<void> run_device(const DeviceOptions& options, UniqueFd passed,
                                       const virtio_gpu::RendererFactory& renderers);
 

@@ -15,7 +15,8 @@ using virtio_gpu::OutputSize;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kMinHostmem = kMiB;
-constexpr uint64_t kMaxHostmem = uint64_t{1} << 40;  // guests with 40 address bits have no more room
+constexpr uint64_t kMaxHostmem = uint64_t{1}
+                                 << 40;  // guests with 40 address bits have no more room
 constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
 struct NamedTransport {
@@ -63,11 +64,11 @@ Result<uint64_t> check_hostmem(const std::string& value, Transport transport) {
         return refuse("--hostmem", value,
                       "accepted are 1M to 1T in whole megabytes, or 0 for no window");
     if (transport == Transport::kVfioUser && *size != 0 && !std::has_single_bit(*size))
-        return refuse("--hostmem", value,
-                      fmt::format("vfio-user makes it a PCI BAR, so a power of two is accepted, "
-                                  "such as {} or {}",
-                                  size_text(std::bit_floor(*size)),
-                                  size_text(std::bit_ceil(*size))));
+        return refuse(
+            "--hostmem", value,
+            fmt::format("vfio-user makes it a PCI BAR, so a power of two is accepted, "
+                        "such as {} or {}",
+                        size_text(std::bit_floor(*size)), size_text(std::bit_ceil(*size))));
     return *size;
 }
 
@@ -145,11 +146,11 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
     else if (!has_passed_socket)
         return fail(ErrorCode::kInvalidParameter,
                     "Neither --socket-path nor --fd is given: the device needs a socket.");
-    options.hostmem = SWEDE_TRY(check_hostmem(
-        arguments.hostmem.value_or(std::string(kDefaultHostmem)), options.transport));
+    options.hostmem = SWEDE_TRY(
+        check_hostmem(arguments.hostmem.value_or(std::string(kDefaultHostmem)), options.transport));
     options.picture_directory = SWEDE_TRY(check_display(arguments.display.value_or("none")));
-    options.outputs = SWEDE_TRY(
-        check_outputs(arguments.outputs.value_or(std::string(kDefaultOutputs))));
+    options.outputs =
+        SWEDE_TRY(check_outputs(arguments.outputs.value_or(std::string(kDefaultOutputs))));
     if (arguments.control_path)
         options.control_path =
             SWEDE_TRY(check_socket_path("--control-path", *arguments.control_path));

@@ -27,13 +27,15 @@ struct LimitOption {
     const char* help;
 };
 inline constexpr auto kLimitOptions = std::to_array<LimitOption>({
-    {"--max-host-memory", BudgetKind::kHostBytes, true, "host memory that a guest may make us hold"},
+    {"--max-host-memory", BudgetKind::kHostBytes, true,
+     "host memory that a guest may make us hold"},
     {"--max-resources", BudgetKind::kResources, false, "resources"},
     {"--max-contexts", BudgetKind::kContexts, false, "renderer contexts"},
     {"--max-backing-segments", BudgetKind::kBackingSegments, false,
      "pieces of guest memory behind all resources together"},
     {"--max-mappings", BudgetKind::kMappings, false, "blobs mapped in the window at once"},
-    {"--max-pending-fences", BudgetKind::kPendingFences, false, "fences accepted and not completed"},
+    {"--max-pending-fences", BudgetKind::kPendingFences, false,
+     "fences accepted and not completed"},
     {"--max-pending-commands", BudgetKind::kPendingCommands, false,
      "commands taken and not answered"},
     {"--max-renderer-memory", BudgetKind::kRendererBytes, true,
@@ -56,13 +58,13 @@ struct DeviceArguments {
 
 /// The same, checked.
 struct DeviceOptions {
-    std::string socket_path;         ///< empty when the socket comes as an fd
-    std::optional<int> fd;           ///< empty with socket_path, or when the service manager has it
+    std::string socket_path;  ///< empty when the socket comes as an fd
+    std::optional<int> fd;    ///< empty with socket_path, or when the service manager has it
     Transport transport = Transport::kVfioUser;
-    uint64_t hostmem = 0;            ///< bytes of the host-visible window; 0: none
-    std::string picture_directory;   ///< empty: screenshots on demand only
+    uint64_t hostmem = 0;           ///< bytes of the host-visible window; 0: none
+    std::string picture_directory;  ///< empty: screenshots on demand only
     std::vector<virtio_gpu::OutputSize> outputs;
-    std::string control_path;        ///< empty: none
+    std::string control_path;  ///< empty: none
     Budget::Limits limits{};
 };
 

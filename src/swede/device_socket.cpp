@@ -34,8 +34,8 @@ Result<void> check_kind(int fd, Transport transport, std::string_view where) {
     if (transport == Transport::kVfioUser && !listening)
         return refuse("vfio-user takes a listening socket, this one does not listen");
     if (transport != Transport::kVfioUser && listening)
-        return refuse(fmt::format("{} takes a connected socket, this one listens",
-                                  name_of(transport)));
+        return refuse(
+            fmt::format("{} takes a connected socket, this one listens", name_of(transport)));
     sockaddr_storage peer{};
     socklen_t length = sizeof(peer);
     if (!listening && ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0)
@@ -65,7 +65,9 @@ SocketFile& SocketFile::operator=(SocketFile&& other) noexcept {
     return *this;
 }
 
-SocketFile::~SocketFile() { remove(); }
+SocketFile::~SocketFile() {
+    remove();
+}
 
 void SocketFile::remove() {
     struct stat status{};

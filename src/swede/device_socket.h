@@ -40,6 +40,7 @@ struct DeviceSocket {
 
 /// Listens at --socket-path, or takes --fd, or `passed`, the service manager's. An fd that is no
 /// Unix stream socket, or is not of the kind that the transport takes, is refused (and left open).
-[[nodiscard]] Result<DeviceSocket> open_device_socket(const DeviceOptions& options, UniqueFd passed);
+[[nodiscard]] Result<DeviceSocket> open_device_socket(const DeviceOptions& options,
+                                                      UniqueFd passed);
 
 }  // namespace swede

@@ -60,8 +60,8 @@ std::span<const OutputSize> DeviceState::outputs() const {
 
 Result<void> DeviceState::check_output(uint32_t output) const {
     if (output < outputs().size()) return {};
-    return fail(ErrorCode::kInvalidScanout, "There is no output {}; the device has 0 to {}.", output,
-                outputs().size() - 1);
+    return fail(ErrorCode::kInvalidScanout, "There is no output {}; the device has 0 to {}.",
+                output, outputs().size() - 1);
 }
 
 Result<void> DeviceState::set_output(uint32_t output, const OutputSize& size) {
@@ -95,14 +95,17 @@ void DeviceState::screenshot(uint32_t output, display::PngSink::ScreenshotDone d
 
 nlohmann::json DeviceState::info() const {
     nlohmann::json info{
-        {"version", kVersion},     {"process", ::getpid()}, {"transport", name_of(transport_)},
-        {"socket", where_},        {"hostmem", hostmem_},   {"client_connected", device_ != nullptr},
+        {"version", kVersion},
+        {"process", ::getpid()},
+        {"transport", name_of(transport_)},
+        {"socket", where_},
+        {"hostmem", hostmem_},
+        {"client_connected", device_ != nullptr},
         {"outputs", nlohmann::json::array()},
     };
     for (const OutputSize& output : outputs())
-        info["outputs"].push_back({{"width", output.width},
-                                   {"height", output.height},
-                                   {"connected", output.connected}});
+        info["outputs"].push_back(
+            {{"width", output.width}, {"height", output.height}, {"connected", output.connected}});
     virtio_gpu::Census census;
     if (device_ != nullptr) {
         census = device_->census();

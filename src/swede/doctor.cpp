@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -54,9 +55,8 @@ fs::path base_directory(const char* variable, const char* below_home) {
 }
 
 std::optional<fs::path> find_in_path(const std::string& name) {
-    std::string_view rest = "";
     const std::string path = environment("PATH");
-    for (rest = path; !rest.empty();) {
+    for (std::string_view rest = path; !rest.empty();) {
         const size_t colon = std::min(rest.find(':'), rest.size());
         const fs::path candidate = fs::path(rest.substr(0, colon)) / name;
         if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate))
@@ -82,8 +82,9 @@ Qemu examine_qemu(const std::string& path) {
     }
     qemu.doors = qemu_doors::doors_in(help->text);
     if (qemu.doors.empty()) {
-        report(Verdict::kMissing, "QEMU",
-               fmt::format("{} has no device for us; QEMU 10.1 and later have vfio-user-pci.", path));
+        report(
+            Verdict::kMissing, "QEMU",
+            fmt::format("{} has no device for us; QEMU 10.1 and later have vfio-user-pci.", path));
         return qemu;
     }
     for (const Door& door : qemu.doors)
@@ -182,14 +183,16 @@ void examine_udmabuf() {
     if (::access("/dev/udmabuf", R_OK | W_OK) == 0)
         report(Verdict::kOk, "udmabuf", "/dev/udmabuf can be used.");
     else if (errno == ENOENT)
-        report(Verdict::kWarn, "udmabuf",
-               "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Vulkan on some "
-               "GPUs needs it.");
+        report(
+            Verdict::kWarn, "udmabuf",
+            "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Vulkan on some "
+            "GPUs needs it.");
     else
-        report(Verdict::kWarn, "udmabuf",
-               fmt::format("/dev/udmabuf cannot be used ({}); an udev rule can give it to the group "
-                           "kvm. Only Vulkan on some GPUs needs it.",
-                           std::strerror(errno)));
+        report(
+            Verdict::kWarn, "udmabuf",
+            fmt::format("/dev/udmabuf cannot be used ({}); an udev rule can give it to the group "
+                        "kvm. Only Vulkan on some GPUs needs it.",
+                        std::strerror(errno)));
 }
 
 void examine_vulkan() {
@@ -216,10 +219,12 @@ void examine_descriptor() {
         if (!file) continue;
         const std::string text{std::istreambuf_iterator<char>(file), {}};
         const auto descriptor = nlohmann::json::parse(text, nullptr, false);
-        const std::string binary =
-            descriptor.is_object() ? descriptor.value("binary", std::string()) : std::string();
+        const bool named = descriptor.is_object() && descriptor.contains("binary") &&
+                           descriptor["binary"].is_string();
+        const std::string binary = named ? descriptor["binary"].get<std::string>() : "";
         if (::access(binary.c_str(), X_OK) == 0)
-            report(Verdict::kOk, "descriptor", fmt::format("{} is installed.", (folder / name).string()));
+            report(Verdict::kOk, "descriptor",
+                   fmt::format("{} is installed.", (folder / name).string()));
         else
             report(Verdict::kWarn, "descriptor",
                    fmt::format("{} names \"{}\", which cannot be run; install again.",
@@ -231,10 +236,11 @@ void examine_descriptor() {
                fmt::format("{} is installed where libvirt does not look; link it into {}.",
                            kDescriptorPath, "/etc/qemu/vhost-user"));
     else
-        report(Verdict::kWarn, "descriptor",
-               fmt::format("{} is not installed (\"meson install\" does it). Only libvirt needs it, "
-                           "to find swede-vhost-user-gpu.",
-                           name));
+        report(
+            Verdict::kWarn, "descriptor",
+            fmt::format("{} is not installed (\"meson install\" does it). Only libvirt needs it, "
+                        "to find swede-vhost-user-gpu.",
+                        name));
 }
 
 /// The QEMU with the best door; null when none has one.
@@ -255,14 +261,20 @@ uint64_t guest_memory(uint64_t available) {
 void print_command_lines(const Qemu& qemu, bool kvm, uint64_t available) {
     const Door& door = qemu.doors.front();
     const std::string runtime = environment("XDG_RUNTIME_DIR");
+    std::error_code unknown;
+    const fs::path self = fs::read_symlink("/proc/self/exe", unknown);
     const qemu_doors::Surroundings surroundings{
-        qemu.path, (fs::path(runtime.empty() ? "/tmp" : runtime) / "swede-gpu.sock").string(),
-        guest_memory(available), kvm,
+        find_in_path("swede") || unknown ? "swede" : self.string(),
+        qemu.path,
+        (fs::path(runtime.empty() ? "/tmp" : runtime) / "swede-gpu.sock").string(),
+        guest_memory(available),
+        kvm,
         !environment("DISPLAY").empty() || !environment("WAYLAND_DISPLAY").empty()};
-    fmt::print("\nThe best door here is {} ({}). Start the device, then QEMU with your guest's disk "
-               "added:\n\n{} &\n\n{}\n",
-               door.device, door.carries, qemu_doors::device_command(door, surroundings),
-               qemu_doors::qemu_command(door, surroundings));
+    fmt::print(
+        "\nThe best door here is {} ({}). Start the device, then QEMU with your guest's disk "
+        "added:\n\n{} &\n\n{}\n",
+        door.device, door.carries, qemu_doors::device_command(door, surroundings),
+        qemu_doors::qemu_command(door, surroundings));
 }
 
 }  // namespace

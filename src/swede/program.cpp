@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "swede/program.h"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 
@@ -23,7 +23,8 @@ constexpr char kFooter[] =
 
 constexpr char kDeviceFooter[] =
     "Sizes take K, M, G or T. Example:\n"
-    "  swede device --socket-path /run/user/1000/gpu.sock --outputs 1920x1080,off --display png:out";
+    "  swede device --socket-path /run/user/1000/gpu.sock --outputs 1920x1080,off --display "
+    "png:out";
 
 void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
     verb.footer(kDeviceFooter);
@@ -36,9 +37,9 @@ void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
     verb.add_option("--transport", arguments.transport,
                     "how the VMM talks: vfio-user (default), vhost-user or vhost-user-gpu")
         ->type_name("NAME");
-    verb.add_option("--hostmem", arguments.hostmem,
-                    fmt::format("size of the host-visible window, 0 for none; default {}",
-                                kDefaultHostmem))
+    verb.add_option(
+            "--hostmem", arguments.hostmem,
+            fmt::format("size of the host-visible window, 0 for none; default {}", kDefaultHostmem))
         ->type_name("SIZE");
     verb.add_option("--display", arguments.display,
                     "png:DIR writes DIR/scanout-N.png whenever the guest has drawn; none (default) "
@@ -149,8 +150,7 @@ int run_program(int argc, const char* const* argv, const virtio_gpu::RendererFac
     add_device_options(*device, device_arguments);
 
     ControlArguments control_arguments;
-    CLI::App* const control =
-        app.add_subcommand("control", "look at and change a running device");
+    CLI::App* const control = app.add_subcommand("control", "look at and change a running device");
     const ControlVerbs control_verbs = add_control_verbs(*control, control_arguments);
 
     CLI::App* const doctor = app.add_subcommand(

@@ -82,9 +82,9 @@ std::string shell_word(std::string_view value) {
 }
 
 std::string device_command(const Door& door, const Surroundings& surroundings) {
-    std::string command = fmt::format("swede device --socket-path {} --transport {}",
-                                      shell_word(surroundings.socket_path),
-                                      name_of(door.transport));
+    std::string command =
+        fmt::format("{} device --socket-path {} --transport {}", shell_word(surroundings.swede),
+                    shell_word(surroundings.socket_path), name_of(door.transport));
     // vhost-user-gpu is shown by QEMU itself.
     if (door.transport != Transport::kVhostUserGpu) command += " --display png:swede-pictures";
     return command;

@@ -9,8 +9,8 @@
 
 #include "swede/device_options.h"
 
-/// Which doors a QEMU has for our device, and how to ask for one. Pure text work: what a QEMU offers
-/// is read from its `-device help`, never concluded from its version.
+/// Which doors a QEMU has for our device, and how to ask for one. Pure text work: what a QEMU
+/// offers is read from its `-device help`, never concluded from its version.
 namespace swede::qemu_doors {
 
 /// One device of QEMU that can carry our GPU.
@@ -31,6 +31,7 @@ struct Door {
 [[nodiscard]] std::string shell_word(std::string_view value);
 
 struct Surroundings {
+    std::string swede;        ///< our program: its name, or its path when it is not in PATH
     std::string qemu;         ///< path of the program
     std::string socket_path;  ///< for the device's socket
     uint64_t guest_memory;    ///< bytes

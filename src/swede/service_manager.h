@@ -12,7 +12,8 @@ namespace swede::service_manager {
 /// error. Its variables are taken out of the environment, so that no child believes them.
 [[nodiscard]] Result<UniqueFd> take_passed_socket();
 
-/// Sends "READY=1" to NOTIFY_SOCKET, if there is one. A failure is logged: the device works without.
+/// Sends "READY=1" to NOTIFY_SOCKET, if there is one. A failure is logged: the device works
+/// without.
 void notify_ready();
 
 }  // namespace swede::service_manager

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 
@@ -30,7 +30,8 @@ int run(int argc, const char* const* argv) {
     app.add_option("-f,--fd", arguments.fd, "serve the connected socket of this number")
         ->type_name("N");
     bool print_capabilities = false;
-    app.add_flag("-c,--print-capabilities", print_capabilities, "print what QEMU asks for, and end");
+    app.add_flag("-c,--print-capabilities", print_capabilities,
+                 "print what QEMU asks for, and end");
     std::optional<std::string> render_node;
     app.add_option("-r,--render-node", render_node, "accepted; 2D needs no render node")
         ->type_name("PATH");
@@ -53,4 +54,6 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 }  // namespace swede
 
-int main(int argc, char** argv) { return swede::run(argc, argv); }
+int main(int argc, char** argv) {
+    return swede::run(argc, argv);
+}

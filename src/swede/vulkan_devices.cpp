@@ -101,7 +101,8 @@ Result<std::vector<std::string>> list_vulkan_devices() {
     const ChildOutput output = SWEDE_TRY(run_for_output(print_devices, kTimeout));
     std::vector<std::string> devices;
     std::string_view rest = output.text;
-    for (size_t end; (end = rest.find('\n')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
+    for (size_t end; (end = rest.find('\n')) != std::string_view::npos;
+         rest.remove_prefix(end + 1)) {
         const std::string_view line = rest.substr(0, end);
         if (line.starts_with(kDeviceMark)) devices.emplace_back(line.substr(kDeviceMark.size()));
         if (line.starts_with(kErrorMark))

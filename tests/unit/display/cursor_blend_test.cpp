@@ -92,8 +92,8 @@ TEST_F(CursorBlend, OffThePicture_DrawsNothing) {
 TEST_F(CursorBlend, HostileHotSpot_DrawsNothing) {
     cursor_.hot_x = std::numeric_limits<uint32_t>::max();
     cursor_.hot_y = std::numeric_limits<uint32_t>::max();
-    for (const int32_t at : {std::numeric_limits<int32_t>::min(), 0,
-                             std::numeric_limits<int32_t>::max()})
+    for (const int32_t at :
+         {std::numeric_limits<int32_t>::min(), 0, std::numeric_limits<int32_t>::max()})
         blend(at, at);
     expect_red_only_in(0, 0, 0, 0);
 }

@@ -64,8 +64,7 @@ inline std::optional<Picture> decode_png(const std::vector<uint8_t>& file) {
         return std::nullopt;
     image.format = PNG_FORMAT_RGB;
     std::vector<uint8_t> bytes(PNG_IMAGE_SIZE(image));
-    if (png_image_finish_read(&image, nullptr, bytes.data(), 0, nullptr) == 0)
-        return std::nullopt;
+    if (png_image_finish_read(&image, nullptr, bytes.data(), 0, nullptr) == 0) return std::nullopt;
     Picture picture{image.width, image.height, {}};
     for (size_t i = 0; i + 2 < bytes.size(); i += 3)
         picture.pixels.push_back({bytes[i], bytes[i + 1], bytes[i + 2]});

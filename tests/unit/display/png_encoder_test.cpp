@@ -11,7 +11,9 @@
 namespace swede::display {
 namespace {
 
-UniqueFd memory_file() { return UniqueFd(::memfd_create("test", MFD_CLOEXEC)); }
+UniqueFd memory_file() {
+    return UniqueFd(::memfd_create("test", MFD_CLOEXEC));
+}
 
 std::vector<std::byte> rows_of(uint32_t width, uint32_t rows) {
     std::vector<std::byte> bytes(size_t{width} * rows * 4);

@@ -306,18 +306,22 @@ TEST_F(PngSinkTest, Formats_KeepTheirColours) {
         size_t red, green, blue;
     };
     const auto sink = PngSink::on_demand();
-    for (const Case& c : {Case{PixelFormat::kB8G8R8A8, 2, 1, 0}, {PixelFormat::kB8G8R8X8, 2, 1, 0},
-                          {PixelFormat::kA8R8G8B8, 1, 2, 3}, {PixelFormat::kX8R8G8B8, 1, 2, 3},
-                          {PixelFormat::kR8G8B8A8, 0, 1, 2}, {PixelFormat::kX8B8G8R8, 3, 2, 1},
-                          {PixelFormat::kA8B8G8R8, 3, 2, 1}, {PixelFormat::kR8G8B8X8, 0, 1, 2}}) {
-        sink->set_scanout(0, std::make_shared<FunctionFrame>(
-                                 65, 33, c.format, [&c](uint32_t x, uint32_t y) {
-                                     FunctionFrame::Bytes bytes{0x55, 0x55, 0x55, 0x55};
-                                     bytes[c.red] = static_cast<uint8_t>(x);
-                                     bytes[c.green] = static_cast<uint8_t>(y);
-                                     bytes[c.blue] = static_cast<uint8_t>(x + y);
-                                     return bytes;
-                                 }));
+    for (const Case& c : {Case{PixelFormat::kB8G8R8A8, 2, 1, 0},
+                          {PixelFormat::kB8G8R8X8, 2, 1, 0},
+                          {PixelFormat::kA8R8G8B8, 1, 2, 3},
+                          {PixelFormat::kX8R8G8B8, 1, 2, 3},
+                          {PixelFormat::kR8G8B8A8, 0, 1, 2},
+                          {PixelFormat::kX8B8G8R8, 3, 2, 1},
+                          {PixelFormat::kA8B8G8R8, 3, 2, 1},
+                          {PixelFormat::kR8G8B8X8, 0, 1, 2}}) {
+        sink->set_scanout(
+            0, std::make_shared<FunctionFrame>(65, 33, c.format, [&c](uint32_t x, uint32_t y) {
+                FunctionFrame::Bytes bytes{0x55, 0x55, 0x55, 0x55};
+                bytes[c.red] = static_cast<uint8_t>(x);
+                bytes[c.green] = static_cast<uint8_t>(y);
+                bytes[c.blue] = static_cast<uint8_t>(x + y);
+                return bytes;
+            }));
         const Picture picture = picture_of(*sink, 0);
         ASSERT_EQ(picture.pixels.size(), 65u * 33u);
         for (uint32_t y = 0; y < 33; ++y)

@@ -21,7 +21,8 @@ using testing::HasSubstr;
 class DeviceSocketTest : public testing::Test {
   protected:
     DeviceSocketTest() {
-        std::string name = (std::filesystem::temp_directory_path() / "swede-socket-XXXXXX").string();
+        std::string name =
+            (std::filesystem::temp_directory_path() / "swede-socket-XXXXXX").string();
         folder_ = ::mkdtemp(name.data());
         path_ = folder_ / "gpu.sock";
     }

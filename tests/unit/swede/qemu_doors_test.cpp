@@ -40,7 +40,9 @@ std::vector<std::string_view> door_names(std::string_view help) {
     return names;
 }
 
-Surroundings surroundings() { return {"/usr/bin/qemu", "/run/gpu.sock", uint64_t{4} << 30, true, true}; }
+Surroundings surroundings() {
+    return {"swede", "/usr/bin/qemu", "/run/gpu.sock", uint64_t{4} << 30, true, true};
+}
 
 TEST(QemuDoors, Help_NamesItsDevices) {
     EXPECT_THAT(devices_in(kQemu7), ElementsAre("vhost-user-gpu", "vhost-user-gpu-pci"));
@@ -116,8 +118,8 @@ TEST(QemuDoors, CommaInAPath_IsDoubledForQemu) {
 }
 
 TEST(QemuDoors, ShellWord_IsReadBackByAShell) {
-    for (const std::string value :
-         {"plain", "", "two words", "it's", "'", "$HOME `id` \"x\" \\ *", "a\nb", "{\"json\": 1}"}) {
+    for (const std::string value : {"plain", "", "two words", "it's", "'", "$HOME `id` \"x\" \\ *",
+                                    "a\nb", "{\"json\": 1}"}) {
         const auto echoed = run_for_output({"sh", "-c", "printf %s " + shell_word(value)},
                                            std::chrono::seconds(30));
         ASSERT_TRUE(echoed);

@@ -39,9 +39,9 @@ TEST(Size, OtherText_IsRefused) {
 }
 
 TEST(Size, Text_ReadsBack) {
-    for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{1023}, uint64_t{1024},
-                                uint64_t{8} << 30, (uint64_t{8} << 30) + 1, uint64_t{5} << 50,
-                                UINT64_MAX})
+    for (const uint64_t size :
+         {uint64_t{0}, uint64_t{1}, uint64_t{1023}, uint64_t{1024}, uint64_t{8} << 30,
+          (uint64_t{8} << 30) + 1, uint64_t{5} << 50, UINT64_MAX})
         EXPECT_EQ(parse_size(size_text(size)), size);
     EXPECT_EQ(size_text(uint64_t{8} << 30), "8G");
     EXPECT_EQ(size_text(1536), "1536");
