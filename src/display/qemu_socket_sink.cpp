@@ -236,15 +236,18 @@ Result<void> QemuSocketSink::send_scanout(uint32_t id, uint32_t width, uint32_t 
 
 Result<void> QemuSocketSink::send_cursor(uint32_t id) {
     Scanout& scanout = scanouts_[id];
-    const qemu_socket::CursorPosition position{id, static_cast<uint32_t>(scanout.cursor_x),
-                                               static_cast<uint32_t>(scanout.cursor_y)};
+    // QEMU takes the guest's own words, which are of the image's corner (virtio-gpu.c,
+    // update_cursor; virtgpu_plane.c sends crtc_x, crtc_y). Modulo 2^32, as those words are.
+    const uint32_t hot_x = scanout.cursor ? scanout.cursor->hot_x : 0;
+    const uint32_t hot_y = scanout.cursor ? scanout.cursor->hot_y : 0;
+    const qemu_socket::CursorPosition position{id, static_cast<uint32_t>(scanout.cursor_x) - hot_x,
+                                               static_cast<uint32_t>(scanout.cursor_y) - hot_y};
     const bool image_due = std::exchange(scanout.cursor_image_due, false);
     scanout.cursor_position_due = false;
     if (scanout.cursor == nullptr)
         return send(static_cast<uint32_t>(Request::kCursorPosHide), position);
     if (!image_due) return send(static_cast<uint32_t>(Request::kCursorPos), position);
-    const qemu_socket::CursorUpdateHead head{position, scanout.cursor->hot_x,
-                                             scanout.cursor->hot_y};
+    const qemu_socket::CursorUpdateHead head{position, hot_x, hot_y};
     return send(static_cast<uint32_t>(Request::kCursorUpdate), head,
                 std::as_bytes(std::span(scanout.cursor->pixels)));
 }

@@ -420,7 +420,8 @@ TEST_F(QemuSocketSinkTest, Cursor_ImageMoveAndHide) {
     EXPECT_EQ(sent[0].request, Request::kCursorUpdate);
     ASSERT_EQ(sent[0].payload.size(), sizeof(qemu_socket::CursorUpdateHead) + 64 * 64 * 4);
     const auto head = sent[0].as<qemu_socket::CursorUpdateHead>();
-    EXPECT_EQ(head.position.x, 100u);
+    EXPECT_EQ(head.position.x, 97u) << "QEMU wants the corner";
+    EXPECT_EQ(head.position.y, 46u);
     EXPECT_EQ(head.hot_y, 4u);
     uint32_t pixel;
     std::memcpy(&pixel, &sent[0].payload[sizeof(head) + 65 * 4], 4);
@@ -430,7 +431,7 @@ TEST_F(QemuSocketSinkTest, Cursor_ImageMoveAndHide) {
     sent = drain();
     ASSERT_EQ(sent.size(), 1u);
     EXPECT_EQ(sent[0].request, Request::kCursorPos);
-    EXPECT_EQ(sent[0].as<qemu_socket::CursorPosition>().x, static_cast<uint32_t>(-5));
+    EXPECT_EQ(sent[0].as<qemu_socket::CursorPosition>().x, static_cast<uint32_t>(-8));
 
     sink_.set_cursor(0, nullptr, 0, 0);
     sent = drain();
