@@ -21,6 +21,9 @@ constexpr size_t kBatch = 256;
 constexpr uint64_t kMaxTail = 4 << 20;
 /// Entries of one backing: 1 GiB in scattered pages.
 constexpr uint32_t kMaxEntries = kMaxTail / sizeof(wire::MemEntry);
+/// Turns of the event loop that pass before a context is refused for what it holds: answers may be
+/// waiting there, and an answer takes two or three.
+constexpr uint32_t kGrace = 4;
 /// A chain of more ranges is charged to the guest while it waits, and its memory is not kept.
 constexpr size_t kSmallChain = 256;
 
@@ -53,11 +56,11 @@ Processor::Processor(const Parts& parts)
 Processor::Served Processor::serve(uint16_t index) {
     virtio::Virtqueue& queue = parts_.queues[index];
     Served served;
-    crowded_ = false;
     bool notifications = false;
     queue.set_notifications(false);
     for (;;) {
-        if (served.commands == kBatch || crowded_) {
+        if (served.commands == kBatch || (grace_ != 0 && index == wire::kControlQueue)) {
+            if (grace_ != 0) --grace_;
             served.more = true;
             break;
         }
@@ -292,8 +295,7 @@ void Processor::retain(Command& command) {
     ++share.commands;
     if (command.info != nullptr && command.info->ends_context) share.destroying = true;
     const uint32_t limit = share_limit();
-    // The loop turns once before the context is refused: answers may be waiting there.
-    if (share.commands == limit - limit / 4) crowded_ = true;
+    if (share.commands == limit - limit / 4) grace_ = kGrace;
     if (share.commands == limit) overfull_.push_back(context);
 }
 
@@ -353,6 +355,7 @@ void Processor::reset() {
     tickets_.clear();
     shares_.clear();
     overfull_.clear();
+    grace_ = 0;
     pushed_ = {};
     free_.clear();
     for (const auto& command : pool_) {

@@ -146,7 +146,7 @@ class Processor {
     std::unordered_map<rutabaga::ContextId, Share> shares_;
     std::vector<rutabaga::ContextId> overfull_;  ///< contexts to be lost: they hold too much
     size_t retained_ = 0;                        ///< commands taken and not answered
-    bool crowded_ = false;                       ///< a context has reached its share in this batch
+    uint32_t grace_ = 0;                         ///< turns to pass before the next control command
     std::array<bool, kNumQueues> pushed_{};      ///< since the queue's last interrupt
     std::vector<std::byte> scratch_;             ///< read_tail()'s
     std::vector<wire::MemEntry> entries_;        ///< read_backing()'s
