@@ -2,8 +2,9 @@
 """The device's process, for the protocol tests of all transports.
 
 A test module says TRANSPORT (the option's value) and serves_next_client(device), and may say
-DEVICE_ARGUMENTS. It has one process for all its tests: after each, the fixture `device` looks that
-the process lives, serves a new client, and holds as many files and threads as before the first.
+DEVICE_ARGUMENTS and DEVICE_PROGRAM (below the build folder). It has one process for all its tests:
+after each, the fixture `device` looks that the process lives, serves a new client, and holds as many
+files and threads as before the first.
 """
 
 import collections
@@ -38,10 +39,10 @@ def wait_until(condition, what, timeout=SETTLE_SECONDS):
 class DeviceProcess:
     """`swede device`, listening at `socket_path`."""
 
-    def __init__(self, folder, transport, arguments=(), environment=None):
+    def __init__(self, folder, transport, arguments=(), environment=None, program=None):
         self.socket_path = folder / "device.sock"
         self.log_path = folder / "device.log"
-        self._command = [str(build_folder() / "src" / "swede" / "swede"), "device",
+        self._command = [str(build_folder() / (program or "src/swede/swede")), "device",
                          "--socket-path", str(self.socket_path), "--transport", transport,
                          *arguments]
         with open(self.log_path, "wb") as log:
@@ -116,7 +117,8 @@ class DeviceProcess:
 def device_process(request, tmp_path_factory):
     """One process for the module's tests; it has to end well when asked to."""
     process = DeviceProcess(tmp_path_factory.mktemp("device"), request.module.TRANSPORT,
-                            getattr(request.module, "DEVICE_ARGUMENTS", ()))
+                            getattr(request.module, "DEVICE_ARGUMENTS", ()),
+                            program=getattr(request.module, "DEVICE_PROGRAM", None))
     yield process
     was_alive = process.is_alive()
     status = process.stop()

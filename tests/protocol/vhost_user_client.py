@@ -232,17 +232,18 @@ class FrontEnd(Connection):
         assert ready, f"no interrupt of ring {index}"
         return os.eventfd_read(self.calls[index])
 
-    def offer_command(self, request, response_size, number=0):
-        """Offers a command and kicks; returns where its response will be."""
+    def offer_command(self, request, response_size, number=0, slot=0):
+        """Offers a command and kicks; returns where its response will be. Commands that are out at
+        the same time need slots of their own."""
         queue = self.queues[number]
         at = self.ram.allocate(len(request) + response_size, 16)
         self.ram.put(at, request)
-        queue.describe(0, at, len(request), NEXT, 1)
-        queue.describe(1, at + len(request), response_size, WRITE)
+        queue.describe(2 * slot, at, len(request), NEXT, 2 * slot + 1)
+        queue.describe(2 * slot + 1, at + len(request), response_size, WRITE)
         if self.features & EVENT_IDX:  # an interrupt for the next used entry, please
             self.ram.put(queue.available + 4 + 2 * queue.size,
                          struct.pack("<H", queue.used_index()))
-        queue.offer(0)
+        queue.offer(2 * slot)
         self.kick(number)
         return at + len(request)
 

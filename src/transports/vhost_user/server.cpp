@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <utility>
@@ -13,6 +14,8 @@ namespace swede::vhost_user {
 namespace {
 
 log::Module log_("vhost_user");
+
+constexpr std::chrono::milliseconds kRetryDelay{100};
 
 /// Serves front ends one after the other, or one and no more. Owned by the program; loop's thread.
 class Server : public TransportServer {
@@ -47,8 +50,10 @@ class Server : public TransportServer {
     void on_connection() {
         auto socket = accept_unix(listener_.get());
         if (!socket) {
-            // Out of file descriptors, most likely; a session's end is what frees some.
+            // Out of file descriptors, most likely. The connection stays in the backlog and would
+            // wake us at once.
             log_.error("{}", socket.error().message);
+            if (retry_.arm(kRetryDelay)) watch_.set_events(0);
             return;
         }
         if (!*socket) return;
@@ -58,6 +63,10 @@ class Server : public TransportServer {
         }
         log_.info("A front end has connected.");
         watch_.set_events(0);  // the next one waits in the backlog
+    }
+
+    void retry() {
+        if (!session_) watch_.set_events(EPOLLIN);
     }
 
     void finish() {
@@ -70,6 +79,7 @@ class Server : public TransportServer {
     const virtio_gpu::DeviceParts& parts_;
     UniqueFd listener_;
     EventLoop::Watch watch_;
+    EventLoop::Timer retry_{parts_.loop, [this] { retry(); }};
     std::function<void()> ended_;
     std::unique_ptr<Session> session_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -59,6 +59,8 @@ Session::Session(const Options& options, const virtio_gpu::DeviceParts& parts, E
 }
 
 Session::~Session() {
+    ending_ = true;
+    qemu_sink_.detach();
     if (!device_) return;
     parts_.device_changed(nullptr);
     // First, while all that it reports to is still there.
@@ -198,8 +200,9 @@ void Session::send_config_change() {
 }
 
 void Session::process_queue(uint16_t index) {
+    if (ending_) return;
     device_->process_queue(index);
-    if (memory_.truncated() && !ending_)
+    if (memory_.truncated())
         end(Error{ErrorCode::kProtocol, "A file behind the guest's memory was made shorter."});
 }
 
@@ -216,7 +219,7 @@ void Session::begin_device_reset() {
 }
 
 void Session::display_info(const wire::RespDisplayInfo* info) {
-    if (info != nullptr && device_) {
+    if (info != nullptr && !ending_) {
         const size_t count = std::min<size_t>(device_->outputs().size(), wire::kMaxScanouts);
         for (uint32_t i = 0; i < count; ++i) {
             const wire::DisplayOne& mode = info->modes[i];
