@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/vfio_user/session.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -141,7 +141,8 @@ void Session::update_watch() {
     uint32_t events = EPOLLIN;
     if (reset_reply_) events = 0;
     if (socket_.unsent() != 0) events = EPOLLOUT;
-    watch_.set_events(events);
+    if (events != watched_events_) watch_.set_events(events);
+    watched_events_ = events;
 }
 
 Result<void> Session::take_messages() {

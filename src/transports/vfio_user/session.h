@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -112,6 +114,7 @@ class Session {
     VirtioPci registers_;
     std::unique_ptr<virtio_gpu::GpuDevice> device_;
     EventLoop::Watch watch_;  ///< ends before the socket's fd closes
+    uint32_t watched_events_ = EPOLLIN;
 };
 
 }  // namespace swede::vfio_user
