@@ -353,42 +353,6 @@ def test_log_level_is_set_by_the_environment(tmp_path):
     assert device.log() == ""
 
 
-def context_switches(pid):
-    total = 0
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        total += sum(map(int, re.findall(r"ctxt_switches:\s*(\d+)", (task / "status").read_text())))
-    return total
-
-
-def test_idle_device_sleeps(tmp_path):
-    device = DeviceProcess(tmp_path, "vfio-user", ["--display", f"png:{tmp_path / 'out'}",
-                                                   "--control-path", str(tmp_path / "c.sock")])
-    try:
-        device.wait_for_log("Listening")
-        # Of those of its start some may still come; of an idle one none do.
-        wait_until(lambda: sleeps_through(device.process.pid, 3), "3 s of sleep", timeout=30)
-    finally:
-        assert device.stop() == 0
-
-
-def sleeps_through(pid, seconds):
-    import time  # pylint: disable=import-outside-toplevel
-    before = context_switches(pid)
-    time.sleep(seconds)
-    return context_switches(pid) == before
-
-
-def test_idle_device_is_small(tmp_path):
-    """At most 20 MB with no client and no renderer."""
-    device = DeviceProcess(tmp_path, "vfio-user", ["--control-path", str(tmp_path / "c.sock")])
-    try:
-        status = pathlib.Path(f"/proc/{device.process.pid}/status").read_text()
-        kilobytes = sum(map(int, re.findall(r"^Rss(?:Anon|File):\s*(\d+) kB", status, re.M)))
-        assert 0 < kilobytes * 1024 <= 20_000_000
-    finally:
-        assert device.stop() == 0
-
-
 # --- the program of QEMU's descriptor ---
 
 def test_capabilities_are_what_qemu_reads():
