@@ -365,9 +365,15 @@ TEST_F(HostileSetup, MisalignedRings_AreErrors) {
 
 // The guest's address is aligned, but the VMM shares its file at an odd offset.
 TEST_F(HostileSetup, RingsMisalignedByTheVmm_AreErrors) {
+    constexpr uint64_t kOdd = 0x8000'0000;
     const UniqueFd fd = create_memfd("odd", 65536).value();
-    ASSERT_TRUE(guest.memory.add(0x8000'0000, 32768, fd.duplicate(), 1, Access::kReadWrite));
-    EXPECT_FALSE(enable(0x8000'0000, 0x8000'1000, 0x8000'2000));
+    for (const uint64_t offset : {1, 2, 3}) {
+        ASSERT_TRUE(guest.memory.add(kOdd, 32768, fd.duplicate(), offset, Access::kReadWrite));
+        EXPECT_FALSE(enable(kOdd, kOdd + 0x1000, kOdd + 0x2000)) << offset;
+        EXPECT_EQ(enable(base, kOdd + 0x1000, base + 0x2000), offset == 2);
+        EXPECT_TRUE(enable(kOdd, base + 0x1000, base + 0x2000)) << "descriptors are copied";
+        ASSERT_TRUE(guest.memory.remove(kOdd, 32768));
+    }
 }
 
 TEST_F(HostileSetup, RingsInReadOnlyMemory_AreErrorsForTheUsedRingOnly) {

@@ -216,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(Virtqueue, TwoThreads,
                          });
 
 TEST_P(TwoThreads, NoNotificationIsLost) {
-    constexpr uint32_t kRequests = 20'000;
+    constexpr uint32_t kRequests = 50'000;
     constexpr std::chrono::seconds kTooLong(60);  // a lost one never comes
     TestGuest guest;
     Virtqueue queue(guest.memory);
