@@ -13,6 +13,10 @@ namespace swede {
 template <typename T>
 concept WireStruct = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>;
 
+/// A structure without padding: its bytes are all initialised, so none of ours leak to a peer (I4).
+template <typename T>
+concept PackedWireStruct = WireStruct<T> && std::has_unique_object_representations_v<T>;
+
 /// Reads structures from a private copy of a peer's bytes. Pointer and size move together, so no
 /// read passes the end; every read consumes, so a loop over a reader ends. Not for shared memory:
 /// copy out of it first (single fetch).
@@ -56,7 +60,7 @@ class ByteWriter {
 
     [[nodiscard]] size_t written() const { return written_; }
 
-    template <WireStruct T>
+    template <PackedWireStruct T>
     [[nodiscard]] bool write(const T& value) {
         return write_bytes(std::as_bytes(std::span(&value, 1)));
     }
@@ -73,7 +77,7 @@ class ByteWriter {
     size_t written_ = 0;  ///< bytes
 };
 
-template <WireStruct T>
+template <PackedWireStruct T>
 [[nodiscard]] std::span<const std::byte> bytes_of(const T& value) {
     return std::as_bytes(std::span(&value, 1));
 }

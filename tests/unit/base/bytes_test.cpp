@@ -56,6 +56,16 @@ TEST(ByteReader, Empty_HasNothing) {
     EXPECT_TRUE(reader.read_bytes(0).value().empty());
 }
 
+struct Padded {
+    uint8_t first;
+    uint32_t second;
+};
+
+// Invariant I4: padding holds whatever was in memory before, and must not reach a peer.
+static_assert(PackedWireStruct<Pair>);
+static_assert(!PackedWireStruct<Padded>);
+static_assert(WireStruct<Padded>, "it may be read");
+
 TEST(ByteWriter, Write_FillsInOrder) {
     std::array<std::byte, 12> buffer{};
     ByteWriter writer(buffer);
