@@ -11,7 +11,7 @@ import pytest
 import virtio_gpu_driver as vg
 from vfio_user_client import (
     ACKNOWLEDGE, BAR2, BAR4, COMMON, CONFIG, DEVICE_RESET, GET_INFO, NOTIFY, VERSION_1, WRITE, NEXT,
-    Function, Refused)
+    Refused)
 from vfio_user_fixtures import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from virtio_gpu_driver import OK_NODATA, Gpu
 
