@@ -95,7 +95,7 @@ Result<void> QemuSocketSink::attach(UniqueFd socket) {
 void QemuSocketSink::detach() {
     watch_.reset();
     socket_.reset();
-    asked_features_ = ready_ = false;
+    asked_features_ = ready_ = waits_ = false;
     strip_ = {};
     if (std::exchange(info_requests_, 0) != 0) display_info_(nullptr);
 }
@@ -190,7 +190,9 @@ void QemuSocketSink::pump() {
         }
         more = idle < scanouts_.size();
     }
-    watch_.set_events(more || socket_->unsent() != 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    const bool waits = more || socket_->unsent() != 0;
+    if (std::exchange(waits_, waits) != waits)
+        watch_.set_events(waits ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 Result<bool> QemuSocketSink::send_next(uint32_t id) {

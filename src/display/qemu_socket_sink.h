@@ -91,6 +91,7 @@ class QemuSocketSink : public rutabaga::DisplaySink {
     bool asked_features_ = false;  ///< GET_PROTOCOL_FEATURES is out
     bool ready_ = false;           ///< ...and was answered: pictures may follow
     uint32_t info_requests_ = 0;   ///< GET_DISPLAY_INFO: 1 is out, 2: and one is to follow
+    bool waits_ = false;           ///< for QEMU to read: EPOLLOUT is watched
     uint32_t next_scanout_ = 0;    ///< whose turn it is
     std::array<Scanout, wire::kMaxScanouts> scanouts_;
     std::vector<std::byte> strip_;  ///< kStripBytes while attached
