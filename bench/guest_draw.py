@@ -202,7 +202,7 @@ def main():
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of each turn and mode")
     parser.add_argument("--count", type=int, default=500, help="small damages in each turn")
-    parser.add_argument("--size", default="1280x800")
+    parser.add_argument("--size", default="1920x1080", help="of the screen, WIDTHxHEIGHT")
     parser.add_argument("--processors", type=int, default=2, help="of each guest")
     parser.add_argument("--doors", nargs="+", default=[door.value for door in OUR_DOORS],
                         choices=[door.value for door in OUR_DOORS])

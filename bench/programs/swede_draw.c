@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Draws on a virtio-gpu output through KMS as fast as the device takes it, and says how fast. It does
-// not know whose device it is.
+// Draws on a virtio-gpu output through KMS as fast as the device takes it, and says how fast. It
+// does not know whose device it is.
 //
-//   swede_draw flip SECONDS      turns pages between two buffers, as a compositor does that draws all
-//   swede_draw dirty SECONDS     hands over the whole of one buffer again and again (DIRTYFB)
+//   swede_draw flip SECONDS      turns pages between two buffers, as a compositor does that draws
+//   all swede_draw dirty SECONDS     hands over the whole of one buffer again and again (DIRTYFB)
 //   swede_draw damage COUNT      hands over 64x64 pixels and waits until the device has taken them
 //
 // Drawing itself costs little (a strip of 16 rows a frame), so that an emulated processor's speed
 // at filling memory is not what is measured; the kernel hands over full frames all the same.
 // Each run ends when the device has done all of it, prints one line 'SWEDE draw ...' with seconds
 // or microseconds, and leaves its last frame on the screen, the strip in the colour 'last='.
-#include "kms.h"
-
 #include <poll.h>
+
+#include "kms.h"
 
 enum { kStripRows = 16, kDamage = 64, kMaxSamples = 20000 };
 
 static struct output output;
 static struct buffer cursor_image;
 
-// Returns when the device has answered all that was handed over before. Setting a cursor image is the
-// one thing that KMS asks of any virtio-gpu device with a fence on the queue of the frames.
+// Returns when the device has answered all that was handed over before. Setting a cursor image is
+// the one thing that KMS asks of any virtio-gpu device with a fence on the queue of the frames.
 static void wait_for_device(void) {
     struct drm_mode_cursor2 cursor = {.flags = DRM_MODE_CURSOR_BO, .crtc_id = output.crtc};
     cursor.width = cursor.height = 64;
@@ -28,7 +28,9 @@ static void wait_for_device(void) {
     need(ioctl(card, DRM_IOCTL_MODE_CURSOR2, &cursor), "cursor2");
 }
 
-static uint32_t colour(uint32_t frame) { return 0x404040u + frame * 0x010307u % 0x808080u; }
+static uint32_t colour(uint32_t frame) {
+    return 0x404040u + frame * 0x010307u % 0x808080u;
+}
 
 static void draw_strip(struct buffer* buffer, uint32_t frame) {
     const uint32_t value = colour(frame);
@@ -38,8 +40,8 @@ static void draw_strip(struct buffer* buffer, uint32_t frame) {
 }
 
 static void turn_page(struct buffer* buffer) {
-    struct drm_mode_crtc_page_flip flip = {.crtc_id = output.crtc, .fb_id = buffer->framebuffer,
-                                           .flags = DRM_MODE_PAGE_FLIP_EVENT};
+    struct drm_mode_crtc_page_flip flip = {
+        .crtc_id = output.crtc, .fb_id = buffer->framebuffer, .flags = DRM_MODE_PAGE_FLIP_EVENT};
     need(ioctl(card, DRM_IOCTL_MODE_PAGE_FLIP, &flip), "page_flip");
     char event[256];
     need(read(card, event, sizeof(event)) <= 0, "event");
@@ -101,7 +103,8 @@ int main(int argc, char** argv) {
             dirty(screen, 0, 0, screen->width, screen->height);
     }
     wait_for_device();
-    printf("SWEDE draw %s=%u seconds=%.6f last=%06x\n", mode, frames, now() - start, colour(frames));
+    printf("SWEDE draw %s=%u seconds=%.6f last=%06x\n", mode, frames, now() - start,
+           colour(frames));
     // The framebuffer goes with this program: the consumer of the pixels gets a moment to take it.
     sleep(1);
     return 0;

@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # pylint: disable=wrong-import-position
 import build
+import lint
 import test_parts
 from report import Failure, say
 from results import Results
@@ -40,6 +41,7 @@ def plan(level):
         yield built(build.COVERAGE)
         yield coverage
         return
+    yield "style", lint.style
     yield built(build.RELEASE)
     yield suite("scripts", build.RELEASE)
     yield unit(build.RELEASE)
@@ -54,6 +56,7 @@ def plan(level):
     seconds = LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)
     if slow:
+        yield "tidy", lambda: lint.tidy(build.ASAN)
         yield built(build.COVERAGE)
         yield coverage
         yield "bench", lambda: test_parts.benchmarks(build.RELEASE)
@@ -94,12 +97,12 @@ def write_figures(total, minutes):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="test", description="Builds and tests. Without an option: unit, protocol and guest "
-        "tests, sanitizers, short fuzzing. With CI=true in the environment a skipped test is a "
+        prog="test", description="Builds and tests. Without an option: style, unit, protocol and "
+        "guest tests, sanitizers, short fuzzing. With CI=true in the environment a skipped test is a "
         "failure. Logs are in out/test.")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", dest="level", action="store_const", const="quick",
-                       help="only unit and protocol tests of the release build")
+                       help="only style, and unit and protocol tests of the release build")
     group.add_argument("--nightly", dest="level", action="store_const", const="nightly",
                        help="all, with what is slow: long fuzzing, soak, benchmarks; "
                        f"writes a record into {FIGURES.relative_to(build.REPOSITORY)}")

@@ -36,7 +36,8 @@ static struct buffer make_buffer(uint32_t width, uint32_t height, int framebuffe
     struct drm_mode_map_dumb map = {.handle = create.handle};
     need(ioctl(card, DRM_IOCTL_MODE_MAP_DUMB, &map), "map_dumb");
     struct buffer buffer = {create.handle, 0, width, height, create.pitch, NULL};
-    buffer.pixels = mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED, card, (off_t)map.offset);
+    buffer.pixels =
+        mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED, card, (off_t)map.offset);
     need(buffer.pixels == MAP_FAILED, "mmap");
     if (framebuffer) {
         struct drm_mode_fb_cmd2 add = {.width = width, .height = height};
@@ -59,7 +60,8 @@ static struct output open_output(void) {
     card = open("/dev/dri/card0", O_RDWR | O_CLOEXEC);
     need(card < 0, "open");
     uint32_t connectors[16], crtcs[16], encoders[16];
-    struct drm_mode_card_res resources = {.count_connectors = 16, .count_crtcs = 16, .count_encoders = 16};
+    struct drm_mode_card_res resources = {
+        .count_connectors = 16, .count_crtcs = 16, .count_encoders = 16};
     resources.connector_id_ptr = (uintptr_t)connectors;
     resources.crtc_id_ptr = (uintptr_t)crtcs;
     resources.encoder_id_ptr = (uintptr_t)encoders;
@@ -70,8 +72,8 @@ static struct output open_output(void) {
     uint32_t connector_encoders[16];
     struct drm_mode_get_connector connector = {.connector_id = connectors[0]};
     need(ioctl(card, DRM_IOCTL_MODE_GETCONNECTOR, &connector), "probe");
-    connector = (struct drm_mode_get_connector){.connector_id = connectors[0], .count_modes = 128,
-                                                .count_encoders = 16};
+    connector = (struct drm_mode_get_connector){
+        .connector_id = connectors[0], .count_modes = 128, .count_encoders = 16};
     connector.modes_ptr = (uintptr_t)modes;
     connector.encoders_ptr = (uintptr_t)connector_encoders;
     need(ioctl(card, DRM_IOCTL_MODE_GETCONNECTOR, &connector), "getconnector");
@@ -86,7 +88,8 @@ static struct output open_output(void) {
 }
 
 static void show(struct buffer* buffer, struct output* output) {
-    struct drm_mode_crtc set = {.crtc_id = output->crtc, .fb_id = buffer->framebuffer, .mode_valid = 1};
+    struct drm_mode_crtc set = {
+        .crtc_id = output->crtc, .fb_id = buffer->framebuffer, .mode_valid = 1};
     set.set_connectors_ptr = (uintptr_t)&output->connector;
     set.count_connectors = 1;
     set.mode = output->mode;

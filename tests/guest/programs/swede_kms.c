@@ -16,7 +16,8 @@ static uint32_t pattern(uint32_t seed, uint32_t x, uint32_t y) {
     return value * 668265263u;
 }
 
-static void fill(struct buffer* buffer, uint32_t seed, uint32_t x0, uint32_t y0, uint32_t w, uint32_t h) {
+static void fill(struct buffer* buffer, uint32_t seed, uint32_t x0, uint32_t y0, uint32_t w,
+                 uint32_t h) {
     for (uint32_t y = y0; y < y0 + h; ++y)
         for (uint32_t x = x0; x < x0 + w; ++x)
             buffer->pixels[y * (buffer->stride / 4) + x] = pattern(seed, x, y);
@@ -42,8 +43,9 @@ int main(int argc, char** argv) {
         // Premultiplied: opaque, half and clear thirds, so that blending shows.
         for (uint32_t y = 0; y < 64; ++y)
             for (uint32_t x = 0; x < 64; ++x)
-                image.pixels[y * (image.stride / 4) + x] =
-                    y < 21 ? 0xff0000ffu + (x << 16) : y < 42 ? 0x80400000u + x : 0;
+                image.pixels[y * (image.stride / 4) + x] = y < 21   ? 0xff0000ffu + (x << 16)
+                                                           : y < 42 ? 0x80400000u + x
+                                                                    : 0;
         struct drm_mode_cursor2 cursor = {.flags = DRM_MODE_CURSOR_BO | DRM_MODE_CURSOR_MOVE};
         cursor.crtc_id = output.crtc;
         cursor.x = (int32_t)(value[1] - value[3]);
