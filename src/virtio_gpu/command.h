@@ -36,6 +36,7 @@ struct Command : Scheduled {
     bool ready = false;   ///< executed: only its fence's turn is awaited
     bool renderer_fence = false;  ///< a renderer reports its fence
     bool retained = false;        ///< counted as pending
+    bool over_share = false;      ///< refused: its context holds its share of the queue
     Budget::Charge pending_charge;
     Budget::Charge chain_charge;  ///< of a long chain's ranges, while it waits
     Budget::Charge fence_charge;

@@ -24,6 +24,11 @@ constexpr uint32_t kMaxEntries = kMaxTail / sizeof(wire::MemEntry);
 /// Turns of the event loop that pass before a context is refused for what it holds: answers may be
 /// waiting there, and an answer takes two or three.
 constexpr uint32_t kGrace = 4;
+
+// Parts of the control queue, as divisors of its size.
+constexpr uint32_t kCrowded = 2;    ///< held by all together from here on it is crowded
+constexpr uint32_t kFairShare = 8;  ///< for one context in a crowded queue (decision 11)
+constexpr uint32_t kMostOver = 32;  ///< refused ones that wait, before the context is lost
 /// A chain of more ranges is charged to the guest while it waits, and its memory is not kept.
 constexpr size_t kSmallChain = 256;
 
@@ -167,13 +172,13 @@ Result<void> Processor::admit(Command& command) {
     const CommandInfo& info = *command.info;
     const auto share = shares_.find(command.header.ctx_id);
     if (share != shares_.end() && command.header.ctx_id != 0) {
-        // A quarter of the share is left for answers that wait for their fence's turn.
-        const uint32_t limit = share_limit() - share_limit() / 4;
         const bool exempt = info.ends_context && !share->second.destroying;
-        if (share->second.commands >= limit && !exempt)
+        if (share->second.commands >= share_limit() && !exempt) {
+            command.over_share = true;
             return fail(ErrorCode::kOutOfMemory,
                         "Context {} has {} commands waiting, which is its share of the queue.",
                         command.header.ctx_id, share->second.commands);
+        }
     }
     const bool free = scheduler_.is_free(command);
     if (free && !info.may_wait) return {};
@@ -294,9 +299,9 @@ void Processor::retain(Command& command) {
     Share& share = shares_[context];
     ++share.commands;
     if (command.info != nullptr && command.info->ends_context) share.destroying = true;
-    const uint32_t limit = share_limit();
-    if (share.commands == limit - limit / 4) grace_ = kGrace;
-    if (share.commands == limit) overfull_.push_back(context);
+    if (share.commands >= share_limit() && !command.over_share) grace_ = kGrace;
+    // What is refused waits for its fence's turn, and so holds a slot too.
+    if (command.over_share && ++share.over == queue_share(kMostOver)) overfull_.push_back(context);
 }
 
 void Processor::recycle(Command& command) {
@@ -305,6 +310,7 @@ void Processor::recycle(Command& command) {
         if (const auto share = shares_.find(command.header.ctx_id); share != shares_.end()) {
             if (command.info != nullptr && command.info->ends_context)
                 share->second.destroying = false;
+            if (command.over_share) --share->second.over;
             if (--share->second.commands == 0 && !gpu().has_context(share->first))
                 shares_.erase(share);
         }
@@ -320,6 +326,7 @@ void Processor::recycle(Command& command) {
     command.ready = false;
     command.renderer_fence = false;
     command.retained = false;
+    command.over_share = false;
     free_.push_back(&command);
 }
 
@@ -367,8 +374,15 @@ void Processor::reset() {
     features_ = 0;
 }
 
+/// A divisor's part of the control queue, 1 entry at least.
+uint32_t Processor::queue_share(uint32_t divisor) const {
+    return std::max<uint32_t>(parts_.queues[wire::kControlQueue].size() / divisor, 1);
+}
+
+/// What a context may hold: a driver that submits far ahead may fill much of an empty queue, but
+/// once half of it is taken each context has its fair share only.
 uint32_t Processor::share_limit() const {
-    return std::max<uint32_t>(parts_.queues[wire::kControlQueue].size() / 8, 2);
+    return retained_ < queue_share(kCrowded) ? queue_share(kCrowded) : queue_share(kFairShare);
 }
 
 // For handlers.

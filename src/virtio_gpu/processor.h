@@ -111,6 +111,7 @@ class Processor {
     /// What a context holds of the control queue.
     struct Share {
         uint32_t commands = 0;    ///< taken and not answered
+        uint32_t over = 0;        ///< those of them that were refused for being over the share
         bool destroying = false;  ///< a CTX_DESTROY is among them
     };
 
@@ -126,6 +127,7 @@ class Processor {
     void answer(Command& command);
     void give_back(Command& command, uint32_t written);
     void recycle(Command& command);
+    [[nodiscard]] uint32_t queue_share(uint32_t divisor) const;
     [[nodiscard]] uint32_t share_limit() const;
     [[nodiscard]] Result<std::span<const std::byte>> read_tail(const Command& command,
                                                                uint64_t offset, uint64_t size);

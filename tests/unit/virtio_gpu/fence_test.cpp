@@ -266,44 +266,58 @@ TEST_F(FewFences, OverTheBudgetAreCompletedNotRefused) {
 
 // What one context may hold of the queue.
 
-TEST_F(Fences, AContextHoldsAnEighthOfTheQueueAtMost) {
-    // 256 slots: a share of 32, of which 8 are left for answers that wait their turn.
+// 256 slots: half for a context that is alone, an eighth for each once half is taken.
+constexpr uint64_t kHalf = 128;
+constexpr uint64_t kEighth = 32;
+constexpr uint64_t kMostOver = 8;
+
+TEST_F(Fences, AContextAloneHoldsHalfOfTheQueueAtMost) {
     std::vector<uint16_t> heads;
-    for (uint64_t fence = 1; fence <= 24; ++fence) heads.push_back(gpu.submit(1, fence, 0));
+    for (uint64_t fence = 1; fence <= kHalf; ++fence) heads.push_back(gpu.submit(1, fence, 0));
     gpu.run();
-    EXPECT_EQ(gpu.device->census().pending_commands, 24u);
+    EXPECT_EQ(gpu.device->census().pending_commands, kHalf);
     const uint16_t unfenced = gpu.submit(1);
-    const uint16_t fenced = gpu.submit(1, 100, 0);
-    const uint16_t other = gpu.submit(2, 101, 0);
+    const uint16_t fenced = gpu.submit(1, 1000, 0);
     gpu.run();
     expect_answered(unfenced, kRespErrOutOfMemory, 0);
     EXPECT_FALSE(gpu.answer(fenced));
-    EXPECT_FALSE(gpu.answer(other));
-    EXPECT_EQ(gpu.renderer->state.fences.size(), 25u);  // the other context's was taken
-    for (size_t i = 0; i < 24; ++i) reach(i);
-    for (size_t i = 0; i < 24; ++i) expect_answered(heads[i], kRespOkNodata, i + 1);
-    expect_answered(fenced, kRespErrOutOfMemory, 100);
+    for (size_t i = 0; i < kHalf; ++i) reach(i);
+    for (size_t i = 0; i < kHalf; ++i) expect_answered(heads[i], kRespOkNodata, i + 1);
+    expect_answered(fenced, kRespErrOutOfMemory, 1000);
     const uint16_t again = gpu.submit(1);
     gpu.run();
     expect_answered(again, kRespOkNodata, 0);
 }
 
+TEST_F(Fences, InACrowdedQueueAContextHoldsAnEighthAtMost) {
+    for (uint64_t fence = 1; fence <= kHalf; ++fence) gpu.submit(1, fence, 0);
+    gpu.run();
+    std::vector<uint16_t> heads;
+    for (uint64_t fence = 1; fence <= kEighth; ++fence)
+        heads.push_back(gpu.submit(2, 1000 + fence, 0));
+    const uint16_t over = gpu.submit(2);
+    gpu.run();
+    for (const uint16_t head : heads) EXPECT_FALSE(gpu.answer(head));
+    EXPECT_EQ(gpu.renderer->state.fences.size(), kHalf + kEighth);  // all were taken
+    expect_answered(over, kRespErrOutOfMemory, 0);
+}
+
 TEST_F(Fences, AContextThatGoesOnOverItsShareIsLost) {
     size_t most = 0;
-    for (uint64_t fence = 1; fence <= 200; ++fence) {
+    for (uint64_t fence = 1; fence <= 240; ++fence) {
         gpu.submit(1, fence, 0);
         gpu.run();
         most = std::max(most, gpu.device->census().pending_commands);
     }
-    EXPECT_LE(most, 32u);
-    EXPECT_GE(most, 24u);
+    EXPECT_LE(most, kHalf + kMostOver);
+    EXPECT_GE(most, kHalf);
     EXPECT_EQ(gpu.control->used_index(), gpu.device->census().commands);  // all are answered
     EXPECT_EQ(gpu.create_2d(1, 8, 8), kRespOkNodata);                     // the console goes on
     EXPECT_EQ(gpu.destroy_context(1), kRespOkNodata);
 }
 
 TEST_F(Fences, AContextThatHoldsItsShareCanBeDestroyed) {
-    for (uint64_t fence = 1; fence <= 24; ++fence) gpu.submit(1, fence, 0);
+    for (uint64_t fence = 1; fence <= kHalf; ++fence) gpu.submit(1, fence, 0);
     gpu.run();
     EXPECT_EQ(gpu.destroy_context(1), kRespOkNodata);
     EXPECT_EQ(gpu.device->census().pending_fences, 0u);
