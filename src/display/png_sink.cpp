@@ -13,7 +13,6 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
 #include <system_error>
 
 #include "base/log.h"
@@ -156,23 +155,21 @@ void PngSink::move_cursor(uint32_t scanout, int32_t x, int32_t y) {
 }
 
 void PngSink::screenshot(uint32_t scanout, ScreenshotDone done) {
-    std::optional<Error> refusal;
     if (scanout >= shown_.size()) {
-        refusal = Error{ErrorCode::kInvalidScanout,
-                        fmt::format("There is no scanout {}; the last possible one is {}.", scanout,
-                                    shown_.size() - 1)};
-    } else {
-        const std::scoped_lock lock(mutex_);
-        if (requests_.size() < kMaxRequests)
-            requests_.push_back({scanout, std::move(done)});
-        else
-            refusal = Error{ErrorCode::kOutOfMemory,
-                            fmt::format("{} screenshots are waiting already.", kMaxRequests)};
+        done(fail(ErrorCode::kInvalidScanout,
+                  "There is no scanout {}; the last possible one is {}.", scanout,
+                  shown_.size() - 1));
+        return;
     }
-    if (refusal)
-        done(std::unexpected(*std::move(refusal)));
-    else
-        work_.notify_one();
+    {
+        const std::scoped_lock lock(mutex_);
+        if (requests_.size() < kMaxRequests) {
+            requests_.push_back({scanout, std::move(done)});
+            work_.notify_one();
+            return;
+        }
+    }
+    done(fail(ErrorCode::kOutOfMemory, "{} screenshots are waiting already.", kMaxRequests));
 }
 
 void PngSink::run() {

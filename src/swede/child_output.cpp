@@ -33,6 +33,7 @@ Result<UniqueFd> start_child(pid_t& child, Body body) {
     if (child == 0) {
         ::setpgid(0, 0);
         const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0) ::_exit(127);
         ::dup2(null, STDIN_FILENO);
         ::dup2(to.get(), STDOUT_FILENO);
         body(null);
@@ -78,6 +79,7 @@ ChildOutput collect(pid_t child, const UniqueFd& from, std::chrono::milliseconds
 Result<ChildOutput> run_for_output(const std::vector<std::string>& arguments,
                                    std::chrono::milliseconds timeout, const EnoughOutput& enough) {
     std::vector<char*> words;
+    words.reserve(arguments.size() + 1);
     for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
     pid_t child = -1;

@@ -132,7 +132,8 @@ void ControlServer::accept() {
         const auto refusal =
             error_line({ErrorCode::kOutOfMemory,
                         fmt::format("{} control clients are connected already.", kMaxClients)});
-        (void)client->socket.send(std::as_bytes(std::span(refusal)));
+        if (!client->socket.send(std::as_bytes(std::span(refusal))))
+            log_.debug("A client that is one too many has gone before it was told.");
         return;  // and it is closed
     }
     auto watch =
@@ -238,10 +239,12 @@ void ControlServer::answer_line(Client& client, std::string_view line) {
                     log::escaped(command));
     };
     const Result<std::optional<json>> result = serve_request();
-    if (!result)
+    if (!result) {
         send(client, {error_line(result.error()), UniqueFd()});
-    else if (*result)
-        send(client, {line_of({{"return", **result}}), UniqueFd()});
+        return;
+    }
+    if (const std::optional<json>& value = *result)
+        send(client, {line_of({{"return", *value}}), UniqueFd()});
 }
 
 void ControlServer::take_screenshot(Client& client, uint32_t output) {

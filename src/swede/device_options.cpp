@@ -124,10 +124,8 @@ std::optional<OutputSize> parse_output(std::string_view text) {
     if (cross == std::string_view::npos) return std::nullopt;
     const auto width = parse_number(text.substr(0, cross));
     const auto height = parse_number(text.substr(cross + 1));
-    const auto good = [](const std::optional<uint64_t>& edge) {
-        return edge && *edge >= 1 && *edge <= kMaxOutputEdge;
-    };
-    if (!good(width) || !good(height)) return std::nullopt;
+    const auto is_edge = [](uint64_t edge) { return edge >= 1 && edge <= kMaxOutputEdge; };
+    if (!width || !height || !is_edge(*width) || !is_edge(*height)) return std::nullopt;
     return OutputSize{static_cast<uint32_t>(*width), static_cast<uint32_t>(*height), true};
 }
 
@@ -156,9 +154,9 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
             SWEDE_TRY(check_socket_path("--control-path", *arguments.control_path));
     options.limits = Budget::default_limits();
     for (size_t i = 0; i < kLimitOptions.size(); ++i)
-        if (arguments.limits[i])
+        if (const std::optional<std::string>& limit = arguments.limits[i])
             options.limits[static_cast<size_t>(kLimitOptions[i].kind)] =
-                SWEDE_TRY(check_limit(kLimitOptions[i], *arguments.limits[i]));
+                SWEDE_TRY(check_limit(kLimitOptions[i], *limit));
     return options;
 }
 

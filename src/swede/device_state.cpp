@@ -34,7 +34,7 @@ struct CloseDirectory {
     void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
-/// Entries of a folder of /proc/self, without "." and "..".
+/// Entries of a folder of /proc/self, without "." and ".."; 0 when it cannot be read.
 size_t count_entries(const char* path) {
     const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path));
     if (!directory) return 0;
@@ -114,6 +114,7 @@ nlohmann::json DeviceState::info() const {
         for (const NamedFeature& feature : kFeatures)
             if ((features & feature.bit) != 0) info["features"].push_back(feature.name);
     }
+    const size_t files = count_entries("/proc/self/fd");
     info["census"] = {
         {"resources", census.resources},
         {"contexts", census.contexts},
@@ -122,7 +123,7 @@ nlohmann::json DeviceState::info() const {
         {"pending_fences", census.pending_fences},
         {"host_bytes", census.host_bytes},
         {"commands", census.commands},
-        {"files", count_entries("/proc/self/fd") - 1},  // without the one that is counting
+        {"files", files == 0 ? 0 : files - 1},  // without the one that is counting
         {"threads", count_entries("/proc/self/task")},
     };
     return info;

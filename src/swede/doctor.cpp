@@ -59,7 +59,8 @@ std::optional<fs::path> find_in_path(const std::string& name) {
     for (std::string_view rest = path; !rest.empty();) {
         const size_t colon = std::min(rest.find(':'), rest.size());
         const fs::path candidate = fs::path(rest.substr(0, colon)) / name;
-        if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate))
+        std::error_code ignored;
+        if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, ignored))
             return candidate;
         rest.remove_prefix(std::min(colon + 1, rest.size()));
     }
@@ -111,11 +112,12 @@ std::vector<Qemu> examine_qemus(const fs::path& cache) {
 /// A kernel to probe KVM with: the machine's own, or the guest's that scripts/setup keeps.
 std::optional<fs::path> find_kernel(const fs::path& cache) {
     for (const fs::path& folder : {fs::path("/boot"), cache / "guest" / "tree" / "boot"}) {
-        std::error_code ignored;
-        for (const auto& entry : fs::directory_iterator(folder, ignored))
-            if (entry.path().filename().string().starts_with("vmlinuz") &&
-                ::access(entry.path().c_str(), R_OK) == 0)
-                return entry.path();
+        std::error_code error;
+        for (fs::directory_iterator entry(folder, error); !error && entry != fs::end(entry);
+             entry.increment(error))
+            if (entry->path().filename().string().starts_with("vmlinuz") &&
+                ::access(entry->path().c_str(), R_OK) == 0)
+                return entry->path();
     }
     return std::nullopt;
 }

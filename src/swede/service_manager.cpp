@@ -60,8 +60,8 @@ void notify_ready() {
     const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
     constexpr std::string_view kReady = "READY=1";
     const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (::sendto(socket.get(), kReady.data(), kReady.size(), MSG_NOSIGNAL,
-                 reinterpret_cast<const sockaddr*>(&address), length) < 0)
+    if (!socket || ::sendto(socket.get(), kReady.data(), kReady.size(), MSG_NOSIGNAL,
+                            reinterpret_cast<const sockaddr*>(&address), length) < 0)
         log_.warn("Cannot tell NOTIFY_SOCKET of the start: {}.", std::strerror(errno));
 }
 

@@ -14,9 +14,8 @@ constexpr std::string_view kSuffixes = "KMGT";
 
 std::optional<uint64_t> parse_number(std::string_view text) {
     uint64_t value = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stopped, error] = std::from_chars(text.data(), end, value);
-    if (error != std::errc() || stopped != end) return std::nullopt;
+    const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || stopped != text.data() + text.size()) return std::nullopt;
     return value;
 }
 
