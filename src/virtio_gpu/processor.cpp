@@ -287,7 +287,6 @@ void Processor::answer(Command& command) {
 void Processor::give_back(Command& command, uint32_t written) {
     if (const auto pushed = parts_.queues[command.queue].push(command.chain.head, written); !pushed)
         log_.warn("{}", pushed.error().message);
-    pushed_[command.queue] = true;
     recycle(command);
 }
 
@@ -351,7 +350,7 @@ void Processor::settle() {
         }
     }
     for (uint16_t queue = 0; queue < kNumQueues; ++queue)
-        if (std::exchange(pushed_[queue], false) && parts_.queues[queue].take_interrupt())
+        if (parts_.queues[queue].take_interrupt())  // also for what was parked while it was stopped
             parts_.host.queue_interrupt(queue);
 }
 
@@ -363,7 +362,6 @@ void Processor::reset() {
     shares_.clear();
     overfull_.clear();
     grace_ = 0;
-    pushed_ = {};
     free_.clear();
     for (const auto& command : pool_) {
         command->retained = false;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -149,7 +148,6 @@ class Processor {
     std::vector<rutabaga::ContextId> overfull_;  ///< contexts to be lost: they hold too much
     size_t retained_ = 0;                        ///< commands taken and not answered
     uint32_t grace_ = 0;                         ///< turns to pass before the next control command
-    std::array<bool, kNumQueues> pushed_{};      ///< since the queue's last interrupt
     std::vector<std::byte> scratch_;             ///< read_tail()'s
     std::vector<wire::MemEntry> entries_;        ///< read_backing()'s
 };

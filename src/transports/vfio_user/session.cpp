@@ -286,6 +286,8 @@ Result<void> Session::dma_map(ByteReader& payload, Fds& fds) {
                           (map.flags & kDmaMapWrite) != 0 ? Access::kReadWrite : Access::kRead));
     log_.debug("Memory: {:#x} bytes at {:#x}{}.", map.size, map.address,
                is_readable ? "" : ", without a file");
+    // Rings may be in it: what completed while they were gone is given back now.
+    work_ = ~VirtioPci::QueueMask{0};
     return {};
 }
 
