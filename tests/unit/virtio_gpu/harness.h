@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -57,6 +56,9 @@ class RecordingSink final : public rutabaga::DisplaySink {
         frames[scanout] = std::move(frame);
     }
     void flush(uint32_t scanout, const wire::Rect& damage) override {
+        const rutabaga::Frame* const frame = frames[scanout].get();
+        if (frame == nullptr || !rutabaga::rect_inside(damage, frame->width(), frame->height()))
+            throw std::logic_error("the damage is not inside a frame");
         if (record) flushes.push_back({scanout, damage});
     }
     void set_cursor(uint32_t scanout, std::shared_ptr<const rutabaga::CursorImage> image, int32_t x,
@@ -73,8 +75,12 @@ class RecordingHost final : public virtio::DeviceHost {
   public:
     std::array<size_t, 2> interrupts{};
     size_t config_interrupts = 0;
+    std::function<void()> on_interrupt = [] {};
 
-    void queue_interrupt(uint16_t queue) override { ++interrupts.at(queue); }
+    void queue_interrupt(uint16_t queue) override {
+        ++interrupts.at(queue);
+        on_interrupt();
+    }
     void config_interrupt() override { ++config_interrupts; }
 };
 
@@ -220,9 +226,9 @@ class Harness {
     /// Guest memory behind the resource; gives its address.
     uint64_t attach_backing(uint32_t id, uint32_t size) {
         const uint64_t address = guest.allocate(size);
-        EXPECT_EQ(type_of({.type = wire::kCmdResourceAttachBacking},
-                          wire::ResourceAttachBacking{id, 1}, wire::MemEntry{address, size, 0}),
-                  wire::kRespOkNodata);
+        if (type_of({.type = wire::kCmdResourceAttachBacking}, wire::ResourceAttachBacking{id, 1},
+                    wire::MemEntry{address, size, 0}) != wire::kRespOkNodata)
+            throw std::runtime_error("the backing cannot be attached");
         return address;
     }
     uint32_t set_scanout(uint32_t scanout, uint32_t id, const wire::Rect& rect) {
