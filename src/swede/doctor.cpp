@@ -58,7 +58,7 @@ std::optional<fs::path> find_in_path(const std::string& name) {
     const std::string path = environment("PATH");
     for (std::string_view rest = path; !rest.empty();) {
         const size_t colon = std::min(rest.find(':'), rest.size());
-        const fs::path candidate = fs::path(rest.substr(0, colon)) / name;
+        fs::path candidate = fs::path(rest.substr(0, colon)) / name;
         std::error_code ignored;
         if (::access(candidate.c_str(), X_OK) == 0 && fs::is_regular_file(candidate, ignored))
             return candidate;
