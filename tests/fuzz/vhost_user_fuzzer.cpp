@@ -63,6 +63,7 @@ struct World {
     UniqueFd ram = create_memfd("ram", kRamSize).value();
     Mapping memory = Mapping::own_file(ram.get(), 0, kRamSize, Access::kReadWrite).value();
     UniqueFd kick{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    UniqueFd other_kick{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     UniqueFd call{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     UniqueFd other{::open("/dev/null", O_RDWR | O_CLOEXEC)};
     UniqueFd file{::memfd_create("file", MFD_CLOEXEC)};
@@ -238,6 +239,7 @@ class Run {
             case kKick: {
                 const uint64_t one = 1;
                 (void)!::write(world_.kick.get(), &one, sizeof(one));
+                (void)!::write(world_.other_kick.get(), &one, sizeof(one));
                 break;
             }
             case kAnswer:
@@ -306,6 +308,9 @@ class Run {
                 break;
             case 6:
                 fd = world_.file.get();
+                break;
+            case 7:
+                fd = world_.other_kick.get();
                 break;
             default:
                 break;
