@@ -103,7 +103,9 @@ def renderer_test_program():
 def rendered(request, tmp_path_factory, guest_programs):
     """A guest on the test device, whose test renderer runs in a process of its own; on full doors."""
     return make_machine(request, request.param, tmp_path_factory, guest_programs,
-                        program=renderer_test_program(), arguments=["--renderer", "process"])
+                        program=renderer_test_program(),
+                        arguments=["--renderer", "process", "--request-deadline", "3000",
+                                   "--fence-limit", "3000"])
 
 
 @pytest.fixture(scope="module", params=FULL_DOORS, ids=door_id)

@@ -10,7 +10,7 @@ import pytest
 
 import pictures
 from conftest import driver_features
-from lab import wait_until
+from lab import Door, wait_until
 
 BLOBS_AT_ONCE = 300
 
@@ -112,7 +112,11 @@ def test_reboot_leaves_nothing_behind(rendered):
     guest.check("swede_faults serve")
     first = {"process": rendered.device.census(), "objects": objects(rendered)}
     guest.check("swede_blobs 50 65536 1 && swede_fences")
-    guest.check("swede_blobs 100 65536 100000 > /dev/null 2>&1 &")  # in flight at the reset
+    # In flight at the reset; on vhost-user without blobs that are mapped, since QEMU 11.1.3 ends with
+    # SIGSEGV then (src/transports/vhost_user/README.md).
+    load = ("swede_blobs 100 65536 100000" if rendered.door is Door.VFIO_USER
+            else "while swede_fences; do :; done")
+    guest.check(f"({load}) > /dev/null 2>&1 &")
     guest.reset()
     guest.check("swede_faults serve")
     wait_until(lambda: {"process": rendered.device.census(), "objects": objects(rendered)} == first,
