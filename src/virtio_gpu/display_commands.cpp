@@ -47,6 +47,7 @@ Result<BlobLayout> layout_of(const wire::SetScanoutBlob& request) {
 }  // namespace
 
 Result<Progress> get_display_info(Processor& processor, Command& command) {
+    processor.scanouts().note_question();
     wire::RespDisplayInfo response{};
     std::ranges::copy(processor.scanouts().display_info(), response.modes);
     command.respond(wire::kRespOkDisplayInfo, response);
@@ -56,6 +57,7 @@ Result<Progress> get_display_info(Processor& processor, Command& command) {
 Result<Progress> get_edid(Processor& processor, Command& command) {
     const uint32_t scanout =
         SWEDE_TRY(processor.scanouts().check(command.request<wire::GetEdid>().scanout));
+    processor.scanouts().note_question();
     const OutputSize& output = processor.scanouts().outputs()[scanout];
     const Edid edid = make_edid(scanout, output.width, output.height);
     wire::RespEdid response{};

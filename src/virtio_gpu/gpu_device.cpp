@@ -154,7 +154,7 @@ void GpuDeviceImpl::write_config(uint32_t offset, std::span<const std::byte> fro
     for (uint32_t i = 0; i < sizeof(clear); ++i)
         if (kAt + i >= offset && kAt + i - offset < from.size())
             clear |= std::to_integer<uint32_t>(from[kAt + i - offset]) << (8 * i);
-    scanouts_.clear_events(clear);
+    if (scanouts_.clear_events(clear)) host_.config_interrupt();
 }
 
 void GpuDeviceImpl::process_queue(uint16_t queue) {

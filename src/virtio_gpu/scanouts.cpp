@@ -49,6 +49,23 @@ void Scanouts::reset() {
     for (uint32_t scanout = 0; scanout < count(); ++scanout)
         if (scanouts_[scanout].resource != 0) turn_off(scanout);
     events_ = 0;
+    missed_ = false;
+}
+
+void Scanouts::raise_display_event() {
+    if ((events_ & wire::kEventDisplay) == 0) {
+        events_ |= wire::kEventDisplay;
+        asked_ = false;
+    } else if (asked_) {
+        missed_ = true;
+    }
+}
+
+bool Scanouts::clear_events(uint32_t events) {
+    events_ &= ~events;
+    if ((events & wire::kEventDisplay) == 0 || !std::exchange(missed_, false)) return false;
+    raise_display_event();
+    return true;
 }
 
 Result<bool> Scanouts::set_output(uint32_t scanout, const OutputSize& size) {
@@ -61,7 +78,7 @@ Result<bool> Scanouts::set_output(uint32_t scanout, const OutputSize& size) {
     const bool changed = output.width != size.width || output.height != size.height ||
                          output.connected != size.connected;
     output = size;
-    if (changed) events_ |= wire::kEventDisplay;
+    if (changed) raise_display_event();
     return changed;
 }
 

@@ -36,6 +36,8 @@ class Scanouts {
     void reset();
 
     [[nodiscard]] std::span<const OutputSize> outputs() const { return outputs_; }
+    /// The driver asks what the outputs are like: GET_DISPLAY_INFO or GET_EDID.
+    void note_question() { asked_ = true; }
     /// True when that is news to the guest.
     [[nodiscard]] Result<bool> set_output(uint32_t scanout, const OutputSize& size);
     /// GET_DISPLAY_INFO's answer: outputs stand side by side, in order.
@@ -43,9 +45,13 @@ class Scanouts {
 
     // The configuration space; num_capsets is the Gpu's.
     [[nodiscard]] wire::Config config(uint32_t num_capsets) const;
-    void clear_events(uint32_t events) { events_ &= ~events; }
+    /// True when there is a new event at once. Linux asks what changed and clears the event when it
+    /// has dealt with the answer; a change in between would be lost with it.
+    [[nodiscard]] bool clear_events(uint32_t events);
 
   private:
+    void raise_display_event();
+
     struct Scanout {
         rutabaga::ResourceId resource = 0;  ///< 0: off
         rutabaga::Rect rect{};              ///< of the resource, px
@@ -55,6 +61,8 @@ class Scanouts {
     std::vector<Scanout> scanouts_;
     rutabaga::DisplaySink& sink_;
     uint32_t events_ = 0;  ///< wire::kEvent*, not yet cleared by the driver
+    bool asked_ = false;   ///< the driver has asked since the display event
+    bool missed_ = false;  ///< an output has changed since it asked
 };
 
 }  // namespace swede::virtio_gpu

@@ -84,6 +84,76 @@ TEST(Config, CountsScanoutsAndTellsOfNewSizes) {
     EXPECT_EQ(config().events_read, kEventDisplay);
 }
 
+/// What Linux does on a config event, with changes of the outputs in between.
+class DisplayEvent : public ::testing::Test {
+  protected:
+    uint32_t events() {
+        Config value{};
+        gpu_.device->read_config(0, std::as_writable_bytes(std::span(&value, 1)));
+        return value.events_read;
+    }
+    void change(uint32_t width) { EXPECT_TRUE(gpu_.device->set_output(0, {width, 600, true})); }
+    void ask() { gpu_.ask({.type = kCmdGetDisplayInfo}); }
+    void clear() {
+        const uint32_t clear = kEventDisplay;
+        gpu_.device->write_config(offsetof(Config, events_clear), bytes_of(clear));
+    }
+    size_t interrupts() { return gpu_.host.config_interrupts; }
+
+    Harness gpu_{three_outputs()};
+};
+
+TEST_F(DisplayEvent, ChangeBetweenQuestionAndClearIsAnEventOfItsOwn) {
+    change(800);
+    ask();
+    change(900);
+    EXPECT_EQ(interrupts(), 2u);
+    clear();
+    EXPECT_EQ(events(), kEventDisplay);
+    EXPECT_EQ(interrupts(), 3u);
+    ask();
+    clear();
+    EXPECT_EQ(events(), 0u);
+    EXPECT_EQ(interrupts(), 3u);
+}
+
+TEST_F(DisplayEvent, ChangeBehindTheFirstQuestionCounts) {
+    change(800);
+    gpu_.ask({.type = kCmdGetEdid}, GetEdid{0, 0});  // Linux asks for this first
+    change(900);
+    ask();
+    clear();
+    EXPECT_EQ(events(), kEventDisplay);
+}
+
+TEST_F(DisplayEvent, ChangesBeforeTheQuestionAreOneEvent) {
+    change(800);
+    change(900);
+    ask();
+    clear();
+    EXPECT_EQ(events(), 0u);
+    EXPECT_EQ(interrupts(), 2u);
+}
+
+TEST_F(DisplayEvent, DriverThatNeverAsksIsNotToldForEver) {
+    change(800);
+    clear();
+    change(900);
+    clear();
+    clear();
+    EXPECT_EQ(events(), 0u);
+    EXPECT_EQ(interrupts(), 2u);
+}
+
+TEST_F(DisplayEvent, ResetForgetsIt) {
+    change(800);
+    ask();
+    change(900);
+    gpu_.device->reset([] {});
+    clear();
+    EXPECT_EQ(events(), 0u);
+}
+
 TEST(Config, OnlyEventsClearCanBeWritten) {
     Harness gpu(three_outputs());
     EXPECT_TRUE(gpu.device->set_output(0, {800, 600, true}));
