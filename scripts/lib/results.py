@@ -54,4 +54,7 @@ def read_junit(path, part):
             results.skipped.append((name, "disabled in the source"))
         else:
             results.passed += 1
+        # pytest's record_property: what a test measured.
+        for entry in case.iter("property"):
+            results.figures[entry.get("name")] = entry.get("value")
     return results

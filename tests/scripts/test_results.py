@@ -44,6 +44,14 @@ def test_pytest_errors_are_failures(tmp_path):
     assert "part: t.broken: fixture failed" in results.failed
 
 
+def test_what_a_test_measured_is_kept_even_if_it_fails(tmp_path):
+    case = ('<testcase classname="t" name="soak"><properties><property name="grown" value="2 MB" />'
+            '</properties><failure message="too much">trace</failure></testcase>')
+    results = read(tmp_path, f"<testsuites><testsuite>{case}</testsuite></testsuites>")
+    assert results.figures == {"grown": "2 MB"}
+    assert results.summary() == "0 passed, 1 failed, 0 skipped"
+
+
 @pytest.mark.parametrize("text", ["", "<testsuites><testsuite>", "passed"])
 def test_broken_report_is_an_error(tmp_path, text):
     with pytest.raises(SyntaxError):
