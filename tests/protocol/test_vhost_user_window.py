@@ -14,7 +14,7 @@ from vhost_user_client import (
     USER, VERSION, FrontEnd)
 from vhost_user_fixtures import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from virtio_gpu_driver import (
-    BLOB_FLAG_MAPPABLE, ERR_OUT_OF_MEMORY, GET_EDID, OK_EDID, OK_NODATA, RESOURCE_CREATE_BLOB, Gpu,
+    BLOB_FLAG_MAPPABLE, ERR_OUT_OF_MEMORY, FLAG_FENCE, GET_EDID, OK_EDID, OK_NODATA, RESOURCE_CREATE_BLOB, Gpu,
     header)
 
 TRANSPORT = "vhost-user"
@@ -51,8 +51,9 @@ class Guest:
     def fill(self, blob, value, words):
         command = struct.pack("<4IQQ", FILL, 32, blob, value, 0, words)
         assert self.gpu.status(0x202, struct.pack("<II", blob, 0), context=CONTEXT) == OK_NODATA
+        # With a fence: the answer of a command without one says that it was taken, not done.
         assert self.gpu.status(SUBMIT_3D, struct.pack("<II", len(command), 0) + command,
-                               context=CONTEXT) == OK_NODATA
+                               context=CONTEXT, flags=FLAG_FENCE, fence=1) == OK_NODATA
 
     def offer(self, kind, body, slot=1):
         """Offers a command whose answer waits for the front end; returns where it will be."""
