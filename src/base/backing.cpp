@@ -49,8 +49,8 @@ void Backing::revoke() {
 namespace {
 
 /// Starts to load the segment that is copied next. A guest's pages lie anywhere, and the CPU's own
-/// prefetchers stop at the end of each page: a full frame goes at 1.2 times the speed of memcpy over
-/// the same pages with this, at 0.95 without (bench/transfer_2d_bench, full_frame).
+/// prefetchers stop at the end of each page: a full frame goes at 1.2 times the speed of memcpy
+/// over the same pages with this, at 0.95 without (bench/transfer_2d_bench, full_frame).
 void prefetch(const std::byte* segment) {
     for (int line = 0; line < 4; ++line) __builtin_prefetch(segment + 64 * line);
 }

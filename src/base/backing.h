@@ -23,8 +23,8 @@ struct MemoryRegion {
     uint64_t size = 0;       ///< bytes
     uint64_t fd_offset = 0;  ///< of the region's first byte in `fd`, bytes
     Access access = Access::kReadWrite;
-    UniqueFd fd;      ///< empty when the VMM gave no file (a ROM, a device's BAR)
-    Mapping mapping;  ///< may start before the region: see `host`
+    UniqueFd fd;                ///< empty when the VMM gave no file (a ROM, a device's BAR)
+    Mapping mapping;            ///< may start before the region: see `host`
     std::byte* host = nullptr;  ///< the region's first byte in this process; null without a file
 };
 
@@ -42,7 +42,8 @@ class Backing {
         uint64_t region_offset;  ///< of the segment's first byte in the region, bytes
     };
 
-    Backing(std::vector<Segment> segments, std::vector<std::shared_ptr<const MemoryRegion>> regions);
+    Backing(std::vector<Segment> segments,
+            std::vector<std::shared_ptr<const MemoryRegion>> regions);
     Backing(const Backing&) = delete;
     Backing& operator=(const Backing&) = delete;
 
@@ -63,12 +64,13 @@ class Backing {
 
     /// Bytes in all segments together; does not change when revoked.
     [[nodiscard]] uint64_t size() const { return size_; }
-    /// False when a part lies in memory that the VMM shares read-only; does not change when revoked.
+    /// False when a part lies in memory that the VMM shares read-only; does not change when
+    /// revoked.
     [[nodiscard]] bool writable() const { return writable_; }
     [[nodiscard]] bool uses(uint64_t region_id) const;
 
-    /// Waits for the leases that are out (bounded copies), then gives the memory up for good. No new
-    /// lease is given while it waits.
+    /// Waits for the leases that are out (bounded copies), then gives the memory up for good. No
+    /// new lease is given while it waits.
     void revoke();
 
     /// Copies between the backing at `offset` and private memory. Fails, with nothing copied, when
@@ -76,9 +78,9 @@ class Backing {
     [[nodiscard]] Result<void> read(uint64_t offset, std::span<std::byte> to) const;
     [[nodiscard]] Result<void> write(uint64_t offset, std::span<const std::byte> from) const;
 
-    /// Copies `rows` rows of `row_size` bytes that start `stride` bytes apart in the backing to rows
-    /// `to_stride` apart at `to` (or back), under one lease and one walk over the segments. Rows
-    /// may not overlap in the backing.
+    /// Copies `rows` rows of `row_size` bytes that start `stride` bytes apart in the backing to
+    /// rows `to_stride` apart at `to` (or back), under one lease and one walk over the segments.
+    /// Rows may not overlap in the backing.
     [[nodiscard]] Result<void> read_rows(uint64_t offset, uint64_t stride, uint64_t row_size,
                                          uint64_t rows, std::byte* to, uint64_t to_stride) const;
     [[nodiscard]] Result<void> write_rows(uint64_t offset, uint64_t stride, uint64_t row_size,
@@ -92,8 +94,8 @@ class Backing {
 
     mutable std::shared_mutex mutex_;    ///< shared by leases, exclusive in revoke()
     std::atomic<bool> revoked_ = false;  ///< set first: new leases must not starve revoke()
-    std::vector<Segment> segments_;    ///< empty once revoked
-    std::vector<uint64_t> starts_;     ///< offset of each segment's first byte, for binary search
+    std::vector<Segment> segments_;      ///< empty once revoked
+    std::vector<uint64_t> starts_;       ///< offset of each segment's first byte, for binary search
     std::vector<std::shared_ptr<const MemoryRegion>> regions_;
     uint64_t size_ = 0;  ///< bytes
     bool writable_;

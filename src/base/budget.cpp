@@ -7,15 +7,18 @@ namespace swede {
 namespace {
 
 constexpr std::array<std::string_view, Budget::kKinds> kNames{
-    "host bytes", "resources",      "contexts",         "backing segments",
-    "mappings",   "pending fences", "pending commands", "renderer bytes",
-    "attachments"};
+    "host bytes",     "resources",        "contexts",       "backing segments", "mappings",
+    "pending fences", "pending commands", "renderer bytes", "attachments"};
 
-size_t index_of(BudgetKind kind) { return static_cast<size_t>(kind); }
+size_t index_of(BudgetKind kind) {
+    return static_cast<size_t>(kind);
+}
 
 }  // namespace
 
-std::string_view name_of(BudgetKind kind) { return kNames[index_of(kind)]; }
+std::string_view name_of(BudgetKind kind) {
+    return kNames[index_of(kind)];
+}
 
 Budget::Limits Budget::default_limits() {
     Limits limits{};
@@ -63,6 +66,8 @@ uint64_t Budget::used(BudgetKind kind) const {
     return used_[index_of(kind)].load(std::memory_order_relaxed);
 }
 
-uint64_t Budget::limit(BudgetKind kind) const { return limits_[index_of(kind)]; }
+uint64_t Budget::limit(BudgetKind kind) const {
+    return limits_[index_of(kind)];
+}
 
 }  // namespace swede

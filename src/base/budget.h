@@ -14,15 +14,15 @@ namespace swede {
 
 /// What a guest can make us hold. Every guest-growable container charges one of these.
 enum class BudgetKind : uint8_t {
-    kHostBytes,       ///< bytes of our memory: 2D pixels, cursor images, host blobs, the window
-    kResources,       ///< resources of all kinds
-    kContexts,        ///< renderer contexts
-    kBackingSegments, ///< entries of all backings together
-    kMappings,        ///< blobs mapped in the host-visible window
-    kPendingFences,   ///< accepted and not completed
-    kPendingCommands, ///< commands taken from a queue and not answered
-    kRendererBytes,   ///< bytes queued to a renderer and not yet taken by it
-    kAttachments,     ///< resources attached to contexts, each pair once
+    kHostBytes,        ///< bytes of our memory: 2D pixels, cursor images, host blobs, the window
+    kResources,        ///< resources of all kinds
+    kContexts,         ///< renderer contexts
+    kBackingSegments,  ///< entries of all backings together
+    kMappings,         ///< blobs mapped in the host-visible window
+    kPendingFences,    ///< accepted and not completed
+    kPendingCommands,  ///< commands taken from a queue and not answered
+    kRendererBytes,    ///< bytes queued to a renderer and not yet taken by it
+    kAttachments,      ///< resources attached to contexts, each pair once
     kCount,
 };
 

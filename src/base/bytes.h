@@ -46,8 +46,8 @@ class ByteReader {
 
   private:
     [[nodiscard]] std::unexpected<Error> too_short(size_t wanted) const {
-        return fail(ErrorCode::kInvalidParameter, "The message has {} bytes left where {} are needed.",
-                    bytes_.size(), wanted);
+        return fail(ErrorCode::kInvalidParameter,
+                    "The message has {} bytes left where {} are needed.", bytes_.size(), wanted);
     }
 
     std::span<const std::byte> bytes_;

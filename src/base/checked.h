@@ -35,7 +35,9 @@ template <std::unsigned_integral T>
 
 inline constexpr uint64_t kPageSize = 4096;
 
-[[nodiscard]] constexpr bool is_page_aligned(uint64_t value) { return value % kPageSize == 0; }
+[[nodiscard]] constexpr bool is_page_aligned(uint64_t value) {
+    return value % kPageSize == 0;
+}
 
 /// Rounds up to a page; empty on overflow.
 [[nodiscard]] constexpr std::optional<uint64_t> page_align(uint64_t value) {

@@ -34,7 +34,9 @@ constexpr std::array<Row, 12> kRows{{
 }};
 static_assert(kRows.size() == static_cast<size_t>(ErrorCode::kSystem) + 1);
 
-const Row& row(ErrorCode code) { return kRows[static_cast<size_t>(code)]; }
+const Row& row(ErrorCode code) {
+    return kRows[static_cast<size_t>(code)];
+}
 
 }  // namespace
 
@@ -44,8 +46,14 @@ std::unexpected<Error> fail_errno(std::string_view what, int error_number) {
                 std::generic_category().message(error_number));
 }
 
-uint32_t virtio_gpu_response(ErrorCode code) { return row(code).response; }
-int errno_of(ErrorCode code) { return row(code).error_number; }
-std::string_view name_of(ErrorCode code) { return row(code).name; }
+uint32_t virtio_gpu_response(ErrorCode code) {
+    return row(code).response;
+}
+int errno_of(ErrorCode code) {
+    return row(code).error_number;
+}
+std::string_view name_of(ErrorCode code) {
+    return row(code).name;
+}
 
 }  // namespace swede

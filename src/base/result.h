@@ -60,12 +60,12 @@ template <typename... Args>
 
 /// Evaluates a Result; on failure returns its Error from the enclosing function, else yields its
 /// value. __extension__ keeps -Wpedantic quiet about the statement expression.
-#define SWEDE_TRY(expression)                                                       \
-    __extension__({                                                                 \
-        auto swede_try_result = (expression);                                       \
-        if (!swede_try_result) [[unlikely]]                                         \
-            return std::unexpected(std::move(swede_try_result).error());            \
-        ::swede::detail::take(std::move(swede_try_result));                         \
+#define SWEDE_TRY(expression)                                            \
+    __extension__({                                                      \
+        auto swede_try_result = (expression);                            \
+        if (!swede_try_result) [[unlikely]]                              \
+            return std::unexpected(std::move(swede_try_result).error()); \
+        ::swede::detail::take(std::move(swede_try_result));              \
     })
 
 namespace swede::detail {

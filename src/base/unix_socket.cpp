@@ -207,7 +207,8 @@ Result<void> MessageSocket::send(std::span<const std::span<const std::byte>> par
         return fail(ErrorCode::kProtocol, "The peer leaves {} bytes unread; at most {} are kept.",
                     unsent_ + total - sent, limits_.max_unsent);
     if (!fds_sent && fds.size() > kMaxUnsentFds - unsent_fds_)
-        return fail(ErrorCode::kProtocol, "The peer leaves {} file descriptors; at most {} are kept.",
+        return fail(ErrorCode::kProtocol,
+                    "The peer leaves {} file descriptors; at most {} are kept.",
                     unsent_fds_ + fds.size(), kMaxUnsentFds);
     Pending rest;
     rest.bytes.reserve(total - sent);

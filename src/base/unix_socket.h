@@ -40,10 +40,10 @@ struct Message {
 class MessageSocket {
   public:
     struct Limits {
-        size_t header_size;   ///< bytes, the same for every message
-        size_t max_payload;   ///< bytes
-        size_t max_fds;       ///< in one message
-        size_t max_unsent;    ///< bytes kept when the peer does not read; more ends the connection
+        size_t header_size;  ///< bytes, the same for every message
+        size_t max_payload;  ///< bytes
+        size_t max_fds;      ///< in one message
+        size_t max_unsent;   ///< bytes kept when the peer does not read; more ends the connection
     };
     /// The payload's size in bytes as the header claims it; an Error ends the connection.
     using PayloadSize = Result<uint64_t> (*)(std::span<const std::byte> header);
@@ -52,8 +52,9 @@ class MessageSocket {
 
     [[nodiscard]] int fd() const { return fd_.get(); }
 
-    /// True: `message` holds a whole message (its memory is reused by the next call). False: nothing
-    /// more to read now. kClosed: the peer is gone; kProtocol: the peer broke a limit above.
+    /// True: `message` holds a whole message (its memory is reused by the next call). False:
+    /// nothing more to read now. kClosed: the peer is gone; kProtocol: the peer broke a limit
+    /// above.
     [[nodiscard]] Result<bool> receive(Message& message);
 
     /// Sends `parts` as one message. `fds` are borrowed; they are duplicated if they must wait. An

@@ -18,9 +18,9 @@
 #include "base/event_loop.h"
 #include "base/unix_socket.h"
 #include "renderer_process/backing_ids.h"
+#include "renderer_process/child_process.h"
 #include "renderer_process/messages.h"
 #include "renderer_process/pending_fences.h"
-#include "renderer_process/child_process.h"
 #include "rutabaga/renderer.h"
 #include "virtio/guest_memory.h"
 

@@ -14,7 +14,7 @@ struct CursorImage {
     uint32_t hot_x = 0;  ///< px
     uint32_t hot_y = 0;  ///< px
     /// B8G8R8A8, premultiplied as the guest gave it, rows of 64.
-    std::array<uint32_t, wire::kCursorSize * wire::kCursorSize> pixels{};
+    std::array<uint32_t, size_t{wire::kCursorSize} * wire::kCursorSize> pixels{};
 };
 
 /// Takes what a guest shows: PNG files, QEMU's display socket, later windows. Called on the device

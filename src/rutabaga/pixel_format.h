@@ -28,7 +28,8 @@ inline constexpr uint32_t kBytesPerPixel = 4;
 /// The same order of bytes, with the ignored byte taken as alpha.
 [[nodiscard]] PixelFormat with_alpha(PixelFormat format);
 
-/// Rewrites a row of pixels from `format` to B8G8R8A8 in place; formats without alpha become opaque.
+/// Rewrites a row of pixels from `format` to B8G8R8A8 in place; formats without alpha become
+/// opaque.
 void convert_to_bgra(PixelFormat format, std::span<std::byte> row);
 
 }  // namespace swede::rutabaga

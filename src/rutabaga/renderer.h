@@ -48,7 +48,8 @@ struct SharedMemory {
 };
 
 /// A range of the static host-visible window (decision 9): one sparse memfd that the VMM maps once.
-/// The renderer's memory comes to live there. `fd` is borrowed for the call; duplicate it to keep it.
+/// The renderer's memory comes to live there. `fd` is borrowed for the call; duplicate it to keep
+/// it.
 struct WindowRange {
     int fd = -1;
     uint64_t offset = 0;  ///< of the range in the memfd, bytes, page-aligned
@@ -62,14 +63,14 @@ struct AttachedResource {
 };
 
 struct Fence {
-    uint64_t ticket = 0;   ///< ours: unique, rising; what CompletionSink::fence_done() takes
-    uint64_t fence_id = 0; ///< the guest's, for traces; may repeat
+    uint64_t ticket = 0;    ///< ours: unique, rising; what CompletionSink::fence_done() takes
+    uint64_t fence_id = 0;  ///< the guest's, for traces; may repeat
     ContextId context = 0;
     std::optional<uint8_t> ring;  ///< empty: the global timeline
 };
 
-/// Executes the commands of contexts: Vulkan, Wayland, GL. Lives on the device thread, in process or
-/// as the stub of a renderer process; the same tests run on both.
+/// Executes the commands of contexts: Vulkan, Wayland, GL. Lives on the device thread, in process
+/// or as the stub of a renderer process; the same tests run on both.
 ///
 /// Calls come from the device thread and never block: what can wait answers through its Completion,
 /// which may be called from any thread. The caller serialises: no second call on a resource or
@@ -119,8 +120,8 @@ class Renderer {
     /// Reports fence_done(ticket) once all that was submitted before on this timeline is complete.
     virtual void create_fence(const Fence& fence) = 0;
 
-    /// Forgets all contexts and resources of the guest. Answers within a second, whatever runs: what
-    /// does not end is left behind with its old memory (decision 8).
+    /// Forgets all contexts and resources of the guest. Answers within a second, whatever runs:
+    /// what does not end is left behind with its old memory (decision 8).
     virtual void reset(Completion<> done) = 0;
 };
 

@@ -39,8 +39,8 @@ class Device {
     virtual void read_config(uint32_t offset, std::span<std::byte> to) = 0;
     virtual void write_config(uint32_t offset, std::span<const std::byte> from) = 0;
 
-    /// The driver notified the queue, or a queue was enabled and may hold entries. Serves it without
-    /// blocking.
+    /// The driver notified the queue, or a queue was enabled and may hold entries. Serves it
+    /// without blocking.
     virtual void process_queue(uint16_t queue) = 0;
 
     /// Back to the state at start (decision 12): queues disabled, nothing of the guest left. `done`

@@ -28,8 +28,9 @@ Result<void> Cursors::show(const wire::UpdateCursor& update, const rutabaga::Fra
     image->hot_y = update.hot_y;
     const std::span<std::byte> pixels = std::as_writable_bytes(std::span(image->pixels));
     SWEDE_TRY(frame.read({0, 0, kSize, kSize}, pixels.data(), kSize * rutabaga::kBytesPerPixel));
-    // Linux gives each dumb buffer a format without alpha (virtgpu_gem.c, virtio_gpu_mode_dumb_create)
-    // and draws cursors with alpha into them; QEMU takes the fourth byte as alpha, so do we.
+    // Linux gives each dumb buffer a format without alpha (virtgpu_gem.c,
+    // virtio_gpu_mode_dumb_create) and draws cursors with alpha into them; QEMU takes the fourth
+    // byte as alpha, so do we.
     rutabaga::convert_to_bgra(rutabaga::with_alpha(frame.format()), pixels);
 
     const wire::CursorPosition& position = update.position;

@@ -15,16 +15,16 @@
 namespace swede::virtio_gpu {
 
 struct OutputSize {
-    uint32_t width = 1280;   ///< px
-    uint32_t height = 800;   ///< px
-    bool connected = true;   ///< an output may start unplugged
+    uint32_t width = 1280;  ///< px
+    uint32_t height = 800;  ///< px
+    bool connected = true;  ///< an output may start unplugged
 };
 
 /// What a door lets through; feature bits are computed from it (decision 13).
 struct DoorAbilities {
-    bool blobs = true;         ///< RESOURCE_BLOB, and CONTEXT_INIT with a renderer
-    bool virgl = true;         ///< VIRGL, when a renderer is registered
-    bool display = false;      ///< the VMM shows the pictures itself and answers display info
+    bool blobs = true;     ///< RESOURCE_BLOB, and CONTEXT_INIT with a renderer
+    bool virgl = true;     ///< VIRGL, when a renderer is registered
+    bool display = false;  ///< the VMM shows the pictures itself and answers display info
 };
 
 /// Starts the renderers of one guest. They report to `sink`. Called once per client.
