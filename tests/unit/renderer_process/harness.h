@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include "base/checked.h"
@@ -111,7 +112,7 @@ class RendererTest : public ::testing::Test {
             options.start = [] { return renderer_process::spawn("/proc/self/exe", {"renderer"}); };
         auto made =
             renderer_process::RendererProcess::create(*loop_, memory_, sink_, std::move(options));
-        ASSERT_TRUE(made) << made.error().message;
+        if (!made) throw std::runtime_error(made.error().message);  // ends the test
         process_ = made->get();
         renderer_ = std::move(*made);
     }
