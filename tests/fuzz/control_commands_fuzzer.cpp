@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "unit/virtio_gpu/harness.h"
 #include "virtio_gpu/command_table.h"
+#include "virtio_gpu/in_process_window.h"
 
 namespace {
 
@@ -74,7 +75,7 @@ Harness::Setup setup(uint8_t kind) {
     Harness::Setup setup;
     setup.outputs.assign(1 + kind % 3, OutputSize{64, 64, true});
     setup.renderer = (kind & 4) == 0;
-    setup.window = (kind & 8) == 0 ? 16 * 4096 : 0;
+    if ((kind & 128) != 0) setup.features = 0;
     setup.queue_size = 64;
     setup.ram = 2 << 20;
     const auto limit = [&](BudgetKind budget, uint64_t value) {
@@ -90,9 +91,16 @@ Harness::Setup setup(uint8_t kind) {
     return setup;
 }
 
+std::unique_ptr<HostVisibleWindow> window(uint8_t kind) {
+    constexpr uint64_t kSize = 16 * 4096;
+    if ((kind & 64) != 0) return std::make_unique<InProcessWindow>(kSize);
+    if ((kind & 8) != 0) return std::make_unique<NoWindow>();
+    return StaticWindow::create(kSize).value();
+}
+
 class Run {
   public:
-    Run(uint8_t kind, Input& input) : input_(input), gpu_(setup(kind)) {}
+    Run(uint8_t kind, Input& input) : input_(input), gpu_(setup(kind), window(kind)) {}
 
     void step() {
         switch (input_.byte() % 20) {

@@ -17,7 +17,7 @@ COMMANDS = [
     "ctx_create", "ctx_destroy", "ctx_attach", "ctx_detach", "create_3d", "to_host_3d",
     "from_host_3d", "submit", "map", "unmap", "update_cursor", "move_cursor"]
 
-FENCE, RING, ENTRIES, TAIL = 1, 2, 4, 8
+FENCE, RING, ENTRIES, TAIL, CUT, ROOM = 1, 2, 4, 8, 16, 32
 TURN, RAW, ANSWER, RENDERER, REPORT, RESET, CONFIG, PLUG, LOOK, PAGES = range(10, 20)
 
 
@@ -31,9 +31,11 @@ def word(value):
     return b"\xff" + (value & 0xffffffff).to_bytes(4, "little")
 
 
-def command(name, *words, ctx=0, fence=None, ring=None, entries=(), tail=b""):
+def command(name, *words, ctx=0, fence=None, ring=None, entries=(), tail=b"", cut=None,
+            room=None):
     shape = (FENCE if fence is not None else 0) | (RING if ring is not None else 0)
     shape |= (ENTRIES if entries else 0) | (TAIL if tail else 0)
+    shape |= (CUT if cut is not None else 0) | (ROOM if room is not None else 0)
     out = bytes([0, COMMANDS.index(name), shape, ctx])
     if fence is not None:
         out += bytes([fence, ring or 0])
@@ -43,6 +45,10 @@ def command(name, *words, ctx=0, fence=None, ring=None, entries=(), tail=b""):
         out += b"".join(bytes([page]) + word(length) for page, length in entries)
     if tail:
         out += bytes([len(tail)]) + tail
+    if cut is not None:
+        out += bytes([cut])
+    if room is not None:
+        out += bytes([room])
     return out
 
 
@@ -59,9 +65,10 @@ def guest_blob(resource, pages):
                    entries=[(100, pages * 4096)])
 
 
-def scanout_blob(resource, side, scanout=0):
-    return command("scanout_blob", 0, 0, side, side, scanout, resource, side, side, 2, 0,
-                   side * 4, 0, 0, 0, 0, 0, 0, 0)
+def scanout_blob(resource, side, scanout=0, shape=2, stride=None, width=None, y=0):
+    return command("scanout_blob", 0, y, side, side, scanout, resource, width or side,
+                   0xffffffff if y else side, shape, 0, side * 4 if stride is None else stride,
+                   0, 0, 0, 0, 0, 0, 0)
 
 
 CONSOLE = (command("display_info") + command("edid", 0, 0) +
@@ -94,7 +101,49 @@ def hold(call):
     return bytes([RENDERER, call | 0x80, 0])
 
 
+OFF = (command("set_scanout", 0, 0, 0, 0, 0, 0) + scanout_blob(0, 64) +
+       command("update_cursor", 0, 0, 0, 0, 0, 0, 0, 0))
+WRONG_IDS = (command("unref", 9, 0) + command("flush", 0, 0, 8, 8, 9, 0) +
+             command("set_scanout", 0, 0, 8, 8, 0, 9) + command("uuid", 9, 0) +
+             command("transfer_2d", 0, 0, 8, 8, 0, 0, 9, 0) + command("detach_backing", 9, 0) +
+             command("attach_backing", 9, 1, entries=[(90, 4096)]) +
+             command("update_cursor", 0, 5, 5, 0, 9, 3, 3, 0) + command("map", 9, 0, 0, 0) +
+             command("unmap", 9, 0) + command("edid", 9, 0) + command("capset_info", 9, 0) +
+             command("capset", 9, 0) + command("move_cursor", 9, 0, 0, 0, 0, 0, 0, 0))
+WRONG_LAYOUTS = (guest_blob(2, 4) + bytes([TURN]) + scanout_blob(2, 64, shape=99) +
+                 scanout_blob(2, 64, width=63) + scanout_blob(2, 64, stride=255) +
+                 scanout_blob(2, 64, stride=0xffffffff, width=0x3fffffff, y=0xfffffff0) +
+                 command("create_2d", 1, 99, 64, 64) + command("create_2d", 1, 1, 32, 64) +
+                 command("update_cursor", 0, 5, 5, 0, 1, 3, 3, 0))
+WRONG_SIZES = (command("edid", 0, 0, cut=20) + command("edid", 0, 0, cut=28) +
+               command("edid", 0, 0, room=24) + command("edid", 0, 0, room=10) +
+               command("flush", 0, 0, 8, 8, 9, 0, room=7) +
+               command("attach_backing", 1, 9, entries=[(90, 4096)]) +
+               command("attach_backing", 1, 0xffffffff, entries=[(90, 4096)]))
+WRONG_SUBMITS = (CLIENT + command("submit", 9, 0, ctx=1, tail=b"commands") +
+                 command("submit", 0xffffffff, 0, ctx=1, fence=3) +
+                 command("submit", 4, 0, ctx=3, tail=b"none"))
+WRONG_MAPS = (CLIENT + host_blob(3, 8192) + host_blob(4, 8192) + bytes([TURN]) +
+              command("map", 3, 0, 4096, 0) + bytes([TURN]) + command("map", 3, 0, 0, 0) +
+              command("map", 4, 0, 8192, 0) + command("map", 4, 0, 1, 0) +
+              command("map", 4, 0, 61440, 0) + command("map", 4, 0, 0, 1) +
+              command("unmap", 4, 0) + guest_blob(2, 4) + command("map", 2, 0, 0, 0))
+MANY_MAPS = (CLIENT + b"".join(host_blob(i, 4096) + bytes([TURN]) +
+                               command("map", i, 0, i * 4096, 0) + bytes([TURN])
+                               for i in range(1, 9)))
+BUSY = bytes([RENDERER, 0x80, 1])  # fences are reported when a step says so
+BURST = CLIENT + BUSY + b"".join(command("submit", 4, 0, ctx=1, fence=i, ring=0, tail=b"work")
+                                 for i in range(1, 46))
+
 SEEDS = {
+    "off": CONSOLE + OFF,
+    "wrong_ids": WRONG_IDS + ctx_create(1) + WRONG_IDS,
+    "wrong_layouts": WRONG_LAYOUTS,
+    "wrong_sizes": CONSOLE + WRONG_SIZES,
+    "wrong_submits": WRONG_SUBMITS,
+    "wrong_maps": WRONG_MAPS,
+    "many_maps": MANY_MAPS,
+    "burst": BURST + command("ctx_destroy", ctx=1),
     "console": CONSOLE,
     "guest_blobs": BLOBS,
     "client": CLIENT + command("ctx_destroy", ctx=1),
@@ -114,9 +163,11 @@ SEEDS = {
     "failing": CLIENT + bytes([RENDERER, 6, 2, 1]) + MAPPED + bytes([RENDERER, 9, 2, 4]) + CLIENT,
     "raw": bytes([RAW, 0, 0, 1, 24]) + bytes(24) + bytes([RAW, 1, 0, 0, 56]) + bytes(56),
 }
-#: Bits of the first byte: number of outputs, no renderer, no window, few fences, few commands.
-SETUPS = {"console": [2, 4], "all": [1, 8, 16, 32], "mapped_blob": [0, 8], "late_fences": [16],
-          "held_create": [32]}
+#: The first byte: outputs, no renderer (4), no window (8), few fences (16), few commands (32), a
+#: window in the process (64), no features (128).
+SETUPS = {"console": [2, 4], "all": [1, 8, 16, 32, 64, 128], "mapped_blob": [0, 8, 64],
+          "late_fences": [16], "held_create": [32], "held_export": [0, 64], "burst": [0, 16, 32],
+          "wrong_maps": [0, 64]}
 
 
 def main():
