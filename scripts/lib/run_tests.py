@@ -33,12 +33,12 @@ def plan(level):
     def unit(flavour):
         return f"unit ({flavour.name})", lambda: test_parts.unit_tests(flavour)
 
-    def built(flavour):
-        return f"build ({flavour.name})", lambda: build.build(flavour) and None
+    def built(flavour, *targets):
+        return f"build ({flavour.name})", lambda: build.build(flavour, *targets) and None
 
     coverage = ("fuzz coverage", lambda: test_parts.fuzz_coverage(build.COVERAGE))
     if level == "coverage":
-        yield built(build.COVERAGE)
+        yield built(build.COVERAGE, *test_parts.fuzz_targets())
         yield coverage
         return
     yield "style", lint.style
@@ -57,7 +57,7 @@ def plan(level):
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)
     if slow:
         yield "tidy", lambda: lint.tidy(build.ASAN)
-        yield built(build.COVERAGE)
+        yield built(build.COVERAGE, *test_parts.fuzz_targets())
         yield coverage
         yield "bench", lambda: test_parts.benchmarks(build.RELEASE)
 

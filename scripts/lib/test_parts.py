@@ -154,18 +154,29 @@ def fuzzers(flavour, seconds):
     return total
 
 
+def fuzz_targets():
+    """What to build for fuzz_coverage()."""
+    return [f"tests/fuzz/{source.stem}" for source in sorted(FUZZ_SOURCES.glob("*_fuzzer.cpp"))]
+
+
+def parsers_named_in(source):
+    """The files behind 'Parsers:' in the comments of a fuzz target, over as many lines as it takes."""
+    text = re.sub(r"\n// ?", " ", source)
+    return [path for names in re.findall(r"Parsers:((?:\s+src/\S+)+)", text)
+            for path in names.split()]
+
+
 def fuzz_coverage(flavour):
-    """Line coverage, by all inputs of a target, of the parsers that its source names: a line
+    """Line coverage, by all inputs of a target, of the parsers that its source names in a comment:
     '// Parsers: src/a/b.cpp src/a/c.h' in tests/fuzz/NAME_fuzzer.cpp."""
     folder = _fresh_folder("coverage")
     total = Results()
     for program in _fuzz_programs(flavour):
         name = program.name.removesuffix("_fuzzer")
         source = FUZZ_SOURCES / f"{program.name}.cpp"
-        parsers = [path for line in re.findall(r"^// Parsers:(.*)", source.read_text(), re.M)
-                   for path in line.split()]
+        parsers = parsers_named_in(source.read_text())
         if not parsers:
-            total.failed.append(f"coverage: {source.name} has no line '// Parsers: FILE...'")
+            total.failed.append(f"coverage: {source.name} has no comment 'Parsers: FILE...'")
             continue
         raw, data, log = (folder / f"{name}.{end}" for end in ("profraw", "profdata", "log"))
         status = _run_logged([program, "-runs=0", *_corpora(name)], log,
