@@ -2,10 +2,16 @@
 // Capsets, contexts and what they execute: 5.7.6.8 and 5.7.6.9.
 #include <algorithm>
 
+#include "base/log.h"
 #include "virtio_gpu/commands.h"
 #include "virtio_gpu/processor.h"
 
 namespace swede::virtio_gpu::commands {
+namespace {
+
+log::Module log_("virtio_gpu");
+
+}  // namespace
 
 Result<Progress> get_capset_info(Processor& processor, Command& command) {
     const uint32_t index = command.request<wire::GetCapsetInfo>().capset_index;
@@ -44,6 +50,9 @@ Result<Progress> ctx_create(Processor& processor, Command& command) {
     // The guest's length may be any number; the field has 64 bytes (D8).
     info.debug_name.assign(request.debug_name,
                            std::min<size_t>(request.nlen, sizeof(request.debug_name)));
+    if (log_.enabled(log::Level::debug))
+        log_.debug("Context {} is called \"{}\".", command.header.ctx_id,
+                   log::escaped(info.debug_name));
     processor.gpu().create_context(command.header.ctx_id, info, processor.finishing(command));
     return Progress::kPending;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio_gpu/cursor.h"
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -19,13 +20,12 @@ Result<void> Cursors::show(const wire::UpdateCursor& update, const rutabaga::Fra
     if (frame.width() != kSize || frame.height() != kSize)
         return fail(ErrorCode::kInvalidParameter, "A cursor of {}x{} px is not {}x{}.",
                     frame.width(), frame.height(), kSize, kSize);
-    // A hot spot outside the image would let a driver place it anywhere: no driver does.
-    if (update.hot_x >= kSize || update.hot_y >= kSize)
-        return fail(ErrorCode::kInvalidParameter, "The hot spot ({}, {}) is not in the cursor.",
-                    update.hot_x, update.hot_y);
+    // A driver may give any number; what is shown stays where it says the corner is.
+    const uint32_t hot_x = std::min(update.hot_x, kSize - 1);
+    const uint32_t hot_y = std::min(update.hot_y, kSize - 1);
     auto image = std::make_shared<rutabaga::CursorImage>();
-    image->hot_x = update.hot_x;
-    image->hot_y = update.hot_y;
+    image->hot_x = hot_x;
+    image->hot_y = hot_y;
     const std::span<std::byte> pixels = std::as_writable_bytes(std::span(image->pixels));
     SWEDE_TRY(frame.read({0, 0, kSize, kSize}, pixels.data(), kSize * rutabaga::kBytesPerPixel));
     // Linux gives each dumb buffer a format without alpha (virtgpu_gem.c,
@@ -34,9 +34,9 @@ Result<void> Cursors::show(const wire::UpdateCursor& update, const rutabaga::Fra
     rutabaga::convert_to_bgra(rutabaga::with_alpha(frame.format()), pixels);
 
     const wire::CursorPosition& position = update.position;
-    cursors_[position.scanout_id] = {true, update.hot_x, update.hot_y};
-    sink_.set_cursor(position.scanout_id, std::move(image), hot_spot(position.x, update.hot_x),
-                     hot_spot(position.y, update.hot_y));
+    cursors_[position.scanout_id] = {true, hot_x, hot_y};
+    sink_.set_cursor(position.scanout_id, std::move(image), hot_spot(position.x, hot_x),
+                     hot_spot(position.y, hot_y));
     return {};
 }
 

@@ -94,6 +94,7 @@ class GpuDeviceImpl final : public GpuDevice, private CompletionQueue::Receiver 
     std::array<virtio::Virtqueue, kNumQueues> queues_;
     Scanouts scanouts_;
     Cursors cursors_;
+    Budget::Charge window_charge_;  ///< what the guest can fill of the window (decision 9)
     std::unique_ptr<rutabaga::Gpu> gpu_;
     std::unique_ptr<BlobMapper> mapper_;
     std::unique_ptr<Processor> processor_;
@@ -113,8 +114,12 @@ Result<void> GpuDeviceImpl::start(EventLoop& loop, const Options& options) {
             if (!ids.insert(capset.id).second)
                 return fail(ErrorCode::kInvalidParameter, "Two renderers offer capset {}.",
                             capset.id);
-    gpu_ = std::make_unique<rutabaga::Gpu>(Budget::create(options.limits), completions_,
-                                           std::move(renderers));
+    Budget::Limits limits = options.limits;
+    uint64_t& host_bytes = limits[static_cast<size_t>(BudgetKind::kHostBytes)];
+    host_bytes = checked_add(host_bytes, window_.committed()).value_or(~uint64_t{0});
+    const std::shared_ptr<Budget> budget = Budget::create(limits);
+    window_charge_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, window_.committed()));
+    gpu_ = std::make_unique<rutabaga::Gpu>(budget, completions_, std::move(renderers));
     mapper_ = std::make_unique<BlobMapper>(*gpu_, window_);
     processor_ = std::make_unique<Processor>(Processor::Parts{.gpu = *gpu_,
                                                               .scanouts = scanouts_,
@@ -222,7 +227,7 @@ Census GpuDeviceImpl::census() const {
             .mappings = mapper_->count(),
             .pending_commands = processor_->pending_commands(),
             .pending_fences = processor_->pending_fences(),
-            .host_bytes = gpu_->budget().used(BudgetKind::kHostBytes),
+            .host_bytes = gpu_->budget().used(BudgetKind::kHostBytes) - window_charge_.amount(),
             .commands = processor_->commands()};
 }
 

@@ -22,8 +22,8 @@ struct Census {
     size_t mappings = 0;
     size_t pending_commands = 0;
     size_t pending_fences = 0;
-    uint64_t host_bytes = 0;
-    uint64_t commands = 0;  ///< served since the device was created
+    uint64_t host_bytes = 0;  ///< besides the window's
+    uint64_t commands = 0;    ///< served since the device was created
 };
 
 /// The virtio-gpu device: takes commands from the two queues, runs them on a rutabaga::Gpu, answers

@@ -18,6 +18,9 @@ class HostVisibleWindow {
     virtual ~HostVisibleWindow() = default;
 
     [[nodiscard]] virtual uint64_t size() const = 0;  ///< bytes; 0: the door has no window
+    /// Bytes of host memory that the guest can fill whatever is mapped. They were granted with the
+    /// window: the device adds them to the guest's limit of host bytes and charges them.
+    [[nodiscard]] virtual uint64_t committed() const { return 0; }
     /// Blobs that may be mapped at once; more is OUT_OF_MEMORY.
     [[nodiscard]] virtual uint32_t max_mappings() const = 0;
 

@@ -21,6 +21,7 @@ class StaticWindow final : public HostVisibleWindow {
     [[nodiscard]] int fd() const { return fd_.get(); }
 
     [[nodiscard]] uint64_t size() const override { return size_; }
+    [[nodiscard]] uint64_t committed() const override { return size_; }
     [[nodiscard]] uint32_t max_mappings() const override;
     [[nodiscard]] Result<std::optional<rutabaga::WindowRange>> prepare(uint64_t offset,
                                                                        uint64_t size) override;

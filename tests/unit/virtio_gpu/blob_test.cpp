@@ -193,6 +193,17 @@ TEST_F(StaticBlobs, MappingsAreBudgeted) {
     EXPECT_EQ(few.map_blob(3, 0), kRespOkMapInfo);
 }
 
+TEST_F(StaticBlobs, TheWindowCountsAsTheGuestsBesideItsLimit) {
+    Harness::Setup setup = setup_with_window();
+    setup.limits[static_cast<size_t>(BudgetKind::kHostBytes)] = 2 * kPage;
+    Harness little(setup);
+    little.create_context(1);
+    EXPECT_EQ(little.device->census().host_bytes, 0u);
+    EXPECT_EQ(little.create_host_blob(1, 1, kPage), kRespOkNodata);
+    EXPECT_EQ(little.device->census().host_bytes, kPage);
+    EXPECT_EQ(little.create_host_blob(1, 2, 2 * kPage), kRespErrOutOfMemory);
+}
+
 TEST_F(StaticBlobs, HostBlobsAreCheckedAtCreation) {
     EXPECT_EQ(gpu.create_host_blob(9, 7, kPage), kRespErrInvalidContextId);
     EXPECT_EQ(gpu.create_host_blob(0, 7, kPage), kRespErrInvalidContextId);
