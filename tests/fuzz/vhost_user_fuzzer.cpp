@@ -217,14 +217,14 @@ class Run {
                 const auto head = bytes_of(header);
                 std::vector<std::byte> message(head.begin(), head.end());
                 message.insert(message.end(), payload.begin(), payload.end());
-                send(message, fds);
+                send(message, fds, static_cast<Request>(header.request));
                 ++sent_;
                 break;
             }
             case kBytes: {
                 const auto fds = take<uint8_t>();
                 const auto bytes = take_bytes();
-                send(bytes, fds);
+                send(bytes, fds, Request{});
                 sent_ += 1 + bytes.size() / sizeof(Header);
                 break;
             }
@@ -282,7 +282,8 @@ class Run {
     }
 
     /// `fds`: how many in the low half, of which kind in the high half.
-    void send(std::span<const std::byte> bytes, uint8_t fds) {
+    /// A socket that comes with another message than its own is any fd: a ring's call, say.
+    void send(std::span<const std::byte> bytes, uint8_t fds, Request request) {
         if (bytes.empty()) return;
         UniqueFd fresh;
         int fd = world_.ram.get();
@@ -294,13 +295,13 @@ class Run {
                 fd = world_.call.get();
                 break;
             case 3:
-                asked_.clear();
-                fresh = connect(backend_);
+                fresh = connect(request == Request::kSetBackendReqFd ? backend_ : spare_);
+                if (request == Request::kSetBackendReqFd) asked_.clear();
                 fd = fresh.get();
                 break;
             case 4:
-                told_.clear();
-                fresh = connect(display_);
+                fresh = connect(request == Request::kGpuSetSocket ? display_ : spare_);
+                if (request == Request::kGpuSetSocket) told_.clear();
                 fd = fresh.get();
                 break;
             case 5:
@@ -426,6 +427,7 @@ class Run {
     Channel main_;
     Channel backend_;
     Channel display_;
+    Channel spare_;               ///< of sockets that are not what their kind says; nobody reads it
     size_t sent_ = 0;             ///< messages that may still be answered
     std::deque<uint32_t> asked_;  ///< the back end's requests that wait for an answer
     std::map<uint32_t, display::qemu_socket::Scanout> told_;
