@@ -250,12 +250,16 @@ class FrontEnd(Connection):
     def command(self, request, response_size, number=0):
         """Gives one command to a ring, waits for its end; returns the response's bytes."""
         queue = self.queues[number]
-        before = queue.used_index()
+        seen = queue.used_index()
         at = self.offer_command(request, response_size, number)
-        while queue.used_index() == before:
-            self.wait_for_call(number)
-        head, written = queue.used_entry(before)
-        assert head == 0 and written <= response_size
+        while True:
+            while queue.used_index() == seen:
+                self.wait_for_call(number)
+            head, written = queue.used_entry(seen)
+            if head == 0:
+                break
+            seen = (seen + 1) & 0xffff  # of a command in another slot, which ended meanwhile
+        assert written <= response_size
         return self.ram.get(at, written)
 
     # --- configuration space ---
