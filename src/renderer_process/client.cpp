@@ -283,9 +283,10 @@ bool RendererProcess::send(Request type, uint64_t number, std::span<const std::b
         return false;
     }
     if (child_->socket.unsent() != 0 && !child_->stalled_since) {
-        child_->stalled_since = Clock::now();
+        const auto now = Clock::now();
+        child_->stalled_since = now;
         child_->socket_watch.set_events(EPOLLIN | EPOLLOUT);
-        wake_at(*child_->stalled_since + options_.request_deadline);
+        wake_at(now + options_.request_deadline);
     }
     return true;
 }

@@ -219,7 +219,8 @@ void RendererProcess::check_deadlines() {
                   fmt::format("It does not answer request {} of type {} in time.",
                               requests_.begin()->first,
                               static_cast<uint32_t>(requests_.begin()->second.type))});
-    if (child_->stalled_since && passed(*child_->stalled_since + options_.request_deadline))
+    if (const auto since = child_->stalled_since;
+        since && passed(*since + options_.request_deadline))
         return lose_child(
             Error{ErrorCode::kDeviceLost,
                   fmt::format("It leaves {} bytes unread for {} ms.", child_->socket.unsent(),

@@ -38,6 +38,11 @@ struct Row {
     std::optional<Condition> condition = std::nullopt;
 };
 
+/// The command of fcntl(): an int, whose upper half the kernel does not look at.
+constexpr Condition is_command(int command) {
+    return {1, 0xffffffff, static_cast<uint64_t>(command)};
+}
+
 /// pthread_create's flags; without CLONE_THREAD it would be fork.
 constexpr uint64_t kCloneThread = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
 
@@ -55,7 +60,13 @@ constexpr Row kRows[] = {
     // Fds that it holds.
     {SCMP_SYS(close), kAll},
     {SCMP_SYS(dup), kAll},
-    {SCMP_SYS(fcntl), kAll},
+    // Not F_SETOWN and F_SETSIG: they would let a socket send any signal to the device process.
+    {SCMP_SYS(fcntl), kAll, is_command(F_DUPFD_CLOEXEC)},
+    {SCMP_SYS(fcntl), kAll, is_command(F_GETFD)},
+    {SCMP_SYS(fcntl), kAll, is_command(F_GETFL)},
+    {SCMP_SYS(fcntl), kAll, is_command(F_SETFL)},
+    {SCMP_SYS(fcntl), kAll, is_command(F_ADD_SEALS)},
+    {SCMP_SYS(fcntl), kAll, is_command(F_GET_SEALS)},
     {SCMP_SYS(fstat), kAll},
     {SCMP_SYS(fstatfs), kAll},
     // glibc's fstat(); the flag makes the kernel take the fd when the path is empty.
@@ -95,6 +106,7 @@ constexpr Row kRows[] = {
     {SCMP_SYS(exit_group), kAll},
     {SCMP_SYS(futex), kAll},
     {SCMP_SYS(getpid), kAll},
+    {SCMP_SYS(getppid), kAll},
     {SCMP_SYS(gettid), kAll},
     {SCMP_SYS(rseq), kAll},
     {SCMP_SYS(sched_getaffinity), kAll},

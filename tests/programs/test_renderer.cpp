@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -47,6 +48,9 @@ uint32_t try_to_escape() {
     if (::ptrace(PTRACE_SEIZE, ::getppid(), nullptr, nullptr) == 0)
         worked |= SWEDE_TEST_ESCAPE_TRACE;
     if (::kill(::getppid(), 0) == 0) worked |= SWEDE_TEST_ESCAPE_SIGNAL;
+    if (const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+        event && ::fcntl(event.get(), F_SETOWN, ::getppid()) == 0)
+        worked |= SWEDE_TEST_ESCAPE_OWNER;
     return worked;
 }
 
@@ -309,6 +313,8 @@ Result<void> TestRenderer::execute(ContextId context, TimelineId timeline, const
             break;
         case SWEDE_TEST_COUNT_FILES:
             return write_word(count_files());
+        default:
+            break;
     }
     return fail(ErrorCode::kInvalidParameter, "The test renderer does not do {}.",
                 command.operation);

@@ -67,6 +67,7 @@ enum swede_test_escape {
     SWEDE_TEST_ESCAPE_EXECUTE = 1 << 3, /* map memory to execute */
     SWEDE_TEST_ESCAPE_TRACE = 1 << 4,   /* attach to the device process */
     SWEDE_TEST_ESCAPE_SIGNAL = 1 << 5,  /* signal the device process */
+    SWEDE_TEST_ESCAPE_OWNER = 1 << 6,   /* have a file signal the device process */
 };
 
 struct swede_test_command {

@@ -17,8 +17,8 @@
 
 #include "base/checked.h"
 #include "base/event_loop.h"
-#include "renderer_process/client.h"
 #include "renderer_process/child_process.h"
+#include "renderer_process/client.h"
 #include "test_renderer.h"
 #include "virtio/guest_memory.h"
 
@@ -106,8 +106,18 @@ class RendererTest : public ::testing::Test {
         turn();  // completions that died with it
     }
 
+    /// No process that is well is ended, however busy the machine that runs the tests.
+    static renderer_process::ClientOptions patient() {
+        renderer_process::ClientOptions options;
+        options.request_deadline = kPatience;
+        options.reset_deadline = kPatience;
+        options.start_deadline = kPatience;
+        options.exit_limit = kPatience;
+        return options;
+    }
+
     /// The renderer in a process of its own.
-    void start_process(renderer_process::ClientOptions options = {}) {
+    void start_process(renderer_process::ClientOptions options = patient()) {
         if (!options.start)
             options.start = [] { return renderer_process::spawn("/proc/self/exe", {"renderer"}); };
         auto made =

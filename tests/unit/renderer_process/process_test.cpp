@@ -15,9 +15,14 @@ class ProcessTest : public RendererTest {
   protected:
     /// Deadlines that a test can wait for.
     static ClientOptions impatient() {
-        ClientOptions options;
-        options.request_deadline = 400ms;
+        ClientOptions options = patient();
+        options.request_deadline = 1500ms;
         options.fence_limit = 200ms;
+        return options;
+    }
+    static ClientOptions impatient_with_resets() {
+        ClientOptions options = patient();
+        options.reset_deadline = 700ms;
         return options;
     }
     static ClientOptions starting(std::string program, std::vector<std::string> arguments) {
@@ -341,7 +346,7 @@ TEST_F(ProcessTest, UnansweredRequest_EndsTheProcess) {
 }
 
 TEST_F(ProcessTest, Reset_EndsAHangingProcess) {
-    start_process();
+    start_process(impatient_with_resets());
     ASSERT_TRUE(create_context(1));
     const pid_t first = process_->process_id();
     hang(1);
@@ -356,7 +361,7 @@ TEST_F(ProcessTest, Reset_EndsAHangingProcess) {
 }
 
 TEST_F(ProcessTest, Reset_EndsAProcessThatDoesNotAnswerIt) {
-    start_process();
+    start_process(impatient_with_resets());
     ASSERT_TRUE(create_context(1));
     ASSERT_TRUE(submit(1, Commands().add(SWEDE_TEST_NEVER_ANSWER)));
     ASSERT_TRUE(reset());
@@ -402,7 +407,7 @@ TEST_F(ProcessTest, Reset_AfterACrashWaitsForItsEnd) {
 // --- a process that does not read ---
 
 TEST_F(ProcessTest, UnreadCommands_AreBounded) {
-    ClientOptions options;
+    ClientOptions options = impatient_with_resets();
     options.max_queued = size_t{4} << 20;
     start_process(std::move(options));
     ASSERT_TRUE(create_context(1));
@@ -444,7 +449,7 @@ TEST_F(ProcessTest, Commands_OverTheLimitAreOutOfMemory) {
 }
 
 TEST_F(ProcessTest, Backing_InMorePiecesThanFitIsOutOfMemory) {
-    ClientOptions options;
+    ClientOptions options = patient();
     options.max_queued = 1 << 20;
     const Mapping ram = add_guest_memory(0, 65536 * 2);
     // Single bytes of every other place: no two join.
