@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same drawing program in the same guest, on our device and on QEMU's own virtio-gpu-pci.
 
-Guests run side by side, one for each door, and draw in turns (A-B-C-A-B-C...), so that what else the
-machine does meets all of them. On both sides somebody consumes the pixels: our device encodes PNG
-files as fast as it can, QEMU's VNC server feeds a client that always asks for the next change. A door
-whose consumer has not seen the last frame of each turn fails the benchmark.
+Guests run side by side, one for each door, and draw in turns (A-B-C-A-B-C...), so that what else
+the machine does meets all of them. On both sides somebody consumes the pixels: our device encodes
+PNG files as fast as it can, QEMU's VNC server feeds a client that always asks for the next change.
+A door whose consumer has not seen the last frame of each turn fails the benchmark.
 """
 
 import argparse
@@ -79,7 +79,8 @@ class Contender:
         socket_path = None
         width, height = size
         if door is Door.QEMU_OWN:
-            extra = ["-vnc", f"unix:{folder}/vnc.sock", "-global", f"virtio-gpu-device.xres={width}",
+            extra = ["-vnc", f"unix:{folder}/vnc.sock",
+                     "-global", f"virtio-gpu-device.xres={width}",
                      "-global", f"virtio-gpu-device.yres={height}"]
         else:
             self._device = Device(door, folder / "device", arguments=[
@@ -183,7 +184,8 @@ def summary(contenders):
 
 def report(figures, size):
     own = figures[Door.QEMU_OWN.value]
-    print(f"guest draw, {size[0]}x{size[1]}; ratios to QEMU's own virtio-gpu-pci, at least {TARGET}")
+    print(f"guest draw, {size[0]}x{size[1]}; ratios to QEMU's own virtio-gpu-pci, at least "
+          f"{TARGET}")
     for door, values in figures.items():
         for mode in MODES:
             text = (f"  {door:15} {mode:6} {values[f'{mode} frames_per_second']:8.1f} frames/s "
@@ -227,8 +229,8 @@ def main():
         samples = {contender.door.value: contender.samples for contender in contenders}
     report(figures, size)
     if arguments.json:
-        arguments.json.write_text(json.dumps(
-            {"size": size, "target": TARGET, "figures": figures, "samples": samples}, indent=1) + "\n")
+        everything = {"size": size, "target": TARGET, "figures": figures, "samples": samples}
+        arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
     missed = [door for door, values in figures.items()
               if any(values.get(f"{mode} ratio", TARGET) < TARGET for mode in MODES)]
     if missed:

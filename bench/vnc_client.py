@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A viewer of QEMU's VNC server that shows nothing: it asks for the next change as soon as it has one,
-and remembers the colours that it saw at one place. RFC 6143, raw encoding."""
+"""A viewer of QEMU's VNC server that shows nothing: it asks for the next change as soon as it has
+one, and remembers the colours that it saw at one place. RFC 6143, raw encoding."""
 
 import socket
 import struct
@@ -66,7 +66,8 @@ class VncClient:
         return width, height
 
     def _ask(self, incremental):
-        self._socket.sendall(struct.pack(">BBHHHH", _UPDATE_REQUEST, incremental, 0, 0, *self._size))
+        self._socket.sendall(
+            struct.pack(">BBHHHH", _UPDATE_REQUEST, incremental, 0, 0, *self._size))
 
     def _run(self):
         try:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Style: what a program can check of CONTRIBUTING.md. It only tells; `clang-format-19 -i` mends form.
+"""Style: what a program can check of CONTRIBUTING.md. It only tells; `clang-format-19 -i` mends
+form.
 
-Each check takes the root of a tree and its files, as paths relative to the root, and returns sentences.
+Each check takes the root of a tree and its files, as paths relative to the root, and returns
+sentences.
 """
 
 import argparse
@@ -56,7 +58,8 @@ def check_form(root, files):
         counts[name] = counts.get(name, 0) + 1
     if answer.returncode != 0 and not counts:
         return [f"clang-format-19 ended with {answer.returncode}: {answer.stderr.strip()}"]
-    return [f"{name}: clang-format-19 would change {count} places" for name, count in counts.items()]
+    return [f"{name}: clang-format-19 would change {count} places"
+            for name, count in counts.items()]
 
 
 def check_licence(root, files):
@@ -165,20 +168,21 @@ def changed_files(root):
 
 
 def tidy(flavour, only=None):
-    """clang-tidy on every C++ file that the build compiles, or on those in `only`; one result each."""
+    """clang-tidy on every C++ file that the build compiles, or on those in `only`; a result each."""
     folder = flavour.folder
     root = build.REPOSITORY
     entries = json.loads((folder / "compile_commands.json").read_text())
-    paths = {pathlib.PurePath(os.path.relpath(os.path.join(entry["directory"], entry["file"]), root))
-             for entry in entries}
+    sources = [os.path.join(entry["directory"], entry["file"]) for entry in entries]
+    paths = {pathlib.PurePath(os.path.relpath(source, root)) for source in sources}
     chosen = sorted(path for path in paths if path.suffix == ".cpp"
-                    and path.parts[0] in ("src", "tests", "bench") and (only is None or path in only))
+                    and path.parts[0] in ("src", "tests", "bench")
+                    and (only is None or path in only))
     progress = Progress("clang-tidy")
     results = Results()
 
     def run(path):
-        answer = subprocess.run(["clang-tidy-19", "-p", str(folder), "--quiet", str(path)], cwd=root,
-                                capture_output=True, text=True, check=False)
+        answer = subprocess.run(["clang-tidy-19", "-p", str(folder), "--quiet", str(path)],
+                                cwd=root, capture_output=True, text=True, check=False)
         return path, answer
 
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -189,8 +193,8 @@ def tidy(flavour, only=None):
             results.failed += [f"tidy: {os.path.relpath(os.path.join(folder, place), root)}: {text}"
                                for place, text in dict.fromkeys(found)]
             if answer.returncode != 0 and not found:
-                results.failed.append(f"tidy: {path}: clang-tidy-19 ended with {answer.returncode}: "
-                                      f"{answer.stderr.strip()[-300:]}")
+                results.failed.append(f"tidy: {path}: clang-tidy-19 ended with "
+                                      f"{answer.returncode}: {answer.stderr.strip()[-300:]}")
             results.passed += answer.returncode == 0 and not found
     results.failed = list(dict.fromkeys(results.failed))  # a header is read by many files
     progress.done(f"{len(chosen)} files")
@@ -199,8 +203,8 @@ def tidy(flavour, only=None):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="lint", description="Checks form, licence lines, lengths, READMEs and the direction of "
-        "includes. Changes nothing.")
+        prog="lint", description="Checks form, licence lines, lengths, READMEs and the direction "
+        "of includes. Changes nothing.")
     parser.add_argument("--tidy", choices=["changed", "all"],
                         help="clang-tidy too, on files changed since the last commit or on all")
     arguments = parser.parse_args()

@@ -60,6 +60,7 @@ def plan(level):
         yield built(build.COVERAGE, *test_parts.fuzz_targets())
         yield coverage
         yield "bench", lambda: test_parts.benchmarks(build.RELEASE)
+        yield "bench programs", lambda: test_parts.program_benchmarks(build.RELEASE)
 
 
 def run_part(name, function):

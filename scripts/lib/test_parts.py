@@ -160,7 +160,7 @@ def fuzz_targets():
 
 
 def parsers_named_in(source):
-    """The files behind 'Parsers:' in the comments of a fuzz target, over as many lines as it takes."""
+    """The files behind 'Parsers:' in the comments of a fuzz target, over any number of lines."""
     text = re.sub(r"\n// ?", " ", source)
     return [path for names in re.findall(r"Parsers:((?:\s+src/\S+)+)", text)
             for path in names.split()]
@@ -227,4 +227,33 @@ def benchmarks(flavour):
                         if isinstance(value, float) and key not in ("real_time", "cpu_time")]
             total.figures[f"bench {row['name']}"] = " ".join(
                 [f"{row.get('real_time', 0):.4g} {row.get('time_unit', '')}", *counters])
+    return total
+
+
+# Programs of bench/ that say by their exit status whether a target is met: name -> arguments.
+PROGRAM_BENCHMARKS = {
+    "guest_draw": ["bench/guest_draw.py"],
+    "idle": ["bench/idle.py"],
+    "idle vfio-user": ["bench/idle.py", "--guest", "vfio-user"],
+    "idle vhost-user": ["bench/idle.py", "--guest", "vhost-user"],
+}
+
+
+def program_benchmarks(flavour):
+    """Each of them once, one at a time; a target that is missed is a failure, figures are kept."""
+    folder = _fresh_folder("bench programs")
+    total = Results()
+    seconds = 1200
+    for name, command in PROGRAM_BENCHMARKS.items():
+        report, log = folder / f"{name}.json", folder / f"{name}.log"
+        status = _run_logged([*command, "--json", report], log,
+                             {"SWEDE_BUILD": str(flavour.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+                             seconds)
+        if status == 0:
+            total.passed += 1
+        else:
+            total.failed.append(f"bench: {name}: {_ending(status, seconds)} (see {log})")
+        if report.is_file():
+            figures = json.loads(report.read_text())
+            total.figures[f"bench {name}"] = json.dumps(figures.get("figures", figures))
     return total

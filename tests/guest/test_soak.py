@@ -91,7 +91,8 @@ class Soak:
         src/transports/vhost_user/README.md), so there they go first."""
         if self.machine.door is Door.VHOST_USER:
             self.guest.check("killall -q swede_blobs swede_fences; true", 120)
-            wait_until(lambda: objects(self.machine)["mappings"] == 0, 30, "the end of all mappings")
+            wait_until(lambda: objects(self.machine)["mappings"] == 0, 30,
+                       "the end of all mappings")
         self.guest.reset()
 
     def take_sample(self):

@@ -47,7 +47,8 @@ def test_include_that_points_downwards_is_accepted(tree, place, included):
     assert tree(lint.check_includes, **ORDER, **{name: text}) == []
 
 
-@pytest.mark.parametrize("text", ["", "int a;\n", f"\n{LICENCE}", "// SPDX-License-Identifier: MIT\n",
+@pytest.mark.parametrize("text", ["", "int a;\n", f"\n{LICENCE}",
+                                  "// SPDX-License-Identifier: MIT\n",
                                   f"#!/bin/sh\necho\n# {lint.SPDX}\n"])
 @pytest.mark.parametrize("name", ["a.cpp", "a.h", "a.py", "meson.build.py"])
 def test_source_without_licence_line_is_refused(tree, name, text):
