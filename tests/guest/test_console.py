@@ -3,6 +3,7 @@
 
 import base64
 import subprocess
+import time
 
 import pytest
 
@@ -167,8 +168,17 @@ def test_second_output_is_unplugged_and_plugged(console):
 
 
 def census(machine):
-    info = machine.info()
-    return {"process": machine.device.census(), "device": info.get("census", info)}
+    """Objects, and what the process holds once our own connection to it is closed at its end."""
+    objects = machine.info()["census"]
+    counts = []
+
+    def settled():
+        counts.append(machine.device.census())
+        time.sleep(0.1)
+        return len(counts) >= 3 and counts[-1] == counts[-2] == counts[-3]
+
+    wait_until(settled, 10, "a steady number of open files")
+    return {"process": counts[-1], "device": objects}
 
 
 def test_reboot_leaves_nothing_behind(console):
