@@ -209,6 +209,18 @@ RendererProcess::ResourceState* RendererProcess::living_resource(ResourceId reso
     return &found->second;
 }
 
+void RendererProcess::settle_detaches(Completion<> done) {
+    if (child_ && !room_for(0))
+        lose_child(Error{ErrorCode::kDeviceLost, "It is too busy to let go of guest memory."});
+    for (Ending& ending : ending_)
+        if (!ending.given_up)
+            return ending.answers.push_back(
+                [this, done = std::move(done)]() mutable { settle_detaches(std::move(done)); });
+    // The process takes messages in order: it answers this one after what was sent before.
+    if (child_) return ask(Request::kPing, {}, std::move(done));
+    done({});
+}
+
 void RendererProcess::export_blob(ResourceId resource, Completion<rutabaga::SharedMemory> done) {
     if (const ResourceState* const state = living_resource(resource, done))
         ask(Request::kExportBlob, bytes_of(ResourceOnly{resource, 0}), std::move(done), resource,

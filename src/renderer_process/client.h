@@ -84,6 +84,7 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
     void attach_backing(rutabaga::ResourceId resource, std::shared_ptr<Backing> backing) override;
     void detach_backing(rutabaga::ResourceId resource) override;
     void destroy_resource(rutabaga::ResourceId resource, rutabaga::Completion<> done) override;
+    void settle_detaches(rutabaga::Completion<> done) override;
     void export_blob(rutabaga::ResourceId resource,
                      rutabaga::Completion<rutabaga::SharedMemory> done) override;
     void place_blob(rutabaga::ResourceId resource, const rutabaga::WindowRange& range,

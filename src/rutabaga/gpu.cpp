@@ -18,6 +18,12 @@ Result<void> destroyed(Result<void> answer) {
     return answer;
 }
 
+/// For one answer once all renderers have given theirs.
+struct Waiting {
+    size_t renderers;  ///< that have not answered
+    Completion<> done;
+};
+
 }  // namespace
 
 Gpu::Gpu(std::shared_ptr<Budget> budget, std::shared_ptr<CompletionSink> sink,
@@ -136,6 +142,7 @@ Result<void> Gpu::attach_resource(ContextId context_id, ResourceId resource_id) 
     if (context->attached.contains(resource_id)) return {};
     Budget::Charge charge = SWEDE_TRY(budget_->charge(BudgetKind::kAttachments, 1));
     context->attached.emplace(resource_id, std::move(charge));
+    if (resource->backing) resource->reached_renderer = true;
     resource->contexts.push_back(context_id);
     context->renderer->attach_resource(context_id, resource_id,
                                        {resource->size, resource->backing});
@@ -187,15 +194,28 @@ void Gpu::destroy_resource(ResourceId id, Completion<> done) {
     Resource& resource = **found;
     detach_everywhere(resource);
     drop_backing(resource);
-    if (resource.renderer == nullptr) {
+    if (resource.renderer == nullptr && !resource.reached_renderer) {
         resources_.erase(id);
         return done({});
     }
     resource.state = Resource::State::kDestroying;
-    resource.renderer->destroy_resource(
-        id, when_answered<void>(std::move(done), [this, id](Result<void> answer) {
-            resources_.erase(id);
-            return destroyed(std::move(answer));
+    auto gone = when_answered<void>(std::move(done), [this, id](Result<void> answer) {
+        resources_.erase(id);
+        return destroyed(std::move(answer));
+    });
+    if (resource.renderer != nullptr)
+        resource.renderer->destroy_resource(id, std::move(gone));
+    else
+        settle_detaches(std::move(gone));
+}
+
+void Gpu::settle_detaches(Completion<> done) {
+    if (renderers_.empty()) return done({});
+    const auto waiting = std::make_shared<Waiting>(renderers_.size(), std::move(done));
+    for (const auto& renderer : renderers_)
+        renderer->settle_detaches(Completion<>(sink_, [waiting](Result<void>) {
+            // A renderer that fails to answer is gone, and reaches nothing.
+            if (--waiting->renderers == 0) waiting->done({});
         }));
 }
 
@@ -206,10 +226,6 @@ void Gpu::reset(Completion<> done) {
     contexts_.clear();
     if (renderers_.empty()) return done({});
 
-    struct Waiting {
-        size_t renderers;  ///< that have not answered
-        Completion<> done;
-    };
     const auto waiting = std::make_shared<Waiting>(renderers_.size(), std::move(done));
     for (const auto& renderer : renderers_)
         renderer->reset(Completion<>(sink_, [waiting](Result<void> answer) {

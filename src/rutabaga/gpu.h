@@ -70,6 +70,9 @@ class Gpu {
     [[nodiscard]] Result<void> attach_backing(ResourceId resource,
                                               std::shared_ptr<Backing> backing);
     [[nodiscard]] Result<void> detach_backing(ResourceId resource);
+    /// Answers once no renderer reaches guest memory that was detached before. To be awaited before
+    /// the guest hears of it, if the resource's backing has reached a renderer.
+    void settle_detaches(Completion<> done);
     /// Null when there is none.
     [[nodiscard]] Resource* find(ResourceId resource);
     /// Random once, the same ever after (5.7.6.8, RESOURCE_ASSIGN_UUID).

@@ -100,6 +100,9 @@ class Renderer {
     virtual void attach_backing(ResourceId resource, std::shared_ptr<Backing> backing) = 0;
     virtual void detach_backing(ResourceId resource) = 0;
     virtual void destroy_resource(ResourceId resource, Completion<> done) = 0;
+    /// Answers once guest memory that was detached before is out of the renderer's reach: its owner
+    /// may use it for something else then (I7). In process, revoking the Backing has done that.
+    virtual void settle_detaches(Completion<> done) { done({}); }
 
     /// The blob's memory as a file, for a VMM that maps on request, and for scanout.
     virtual void export_blob(ResourceId resource, Completion<SharedMemory> done) = 0;

@@ -43,6 +43,7 @@ struct Resource {
     uint32_t map_info = 0;  ///< cache type for RESP_OK_MAP_INFO
     std::shared_ptr<PixelStorage> pixels;
     std::shared_ptr<Backing> backing;
+    bool reached_renderer = false;                ///< a renderer was given its backing
     std::vector<ContextId> contexts;              ///< that have it attached
     std::optional<std::array<uint8_t, 16>> uuid;  ///< once asked for
     std::optional<uint64_t> window_offset;  ///< where it is mapped; kept by the window's owner

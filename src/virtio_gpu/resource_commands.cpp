@@ -42,9 +42,12 @@ Result<Progress> resource_attach_backing(Processor& processor, Command& command)
 }
 
 Result<Progress> resource_detach_backing(Processor& processor, Command& command) {
-    SWEDE_TRY(
-        processor.gpu().detach_backing(command.request<wire::ResourceDetachBacking>().resource_id));
-    return Progress::kDone;
+    const uint32_t id = command.request<wire::ResourceDetachBacking>().resource_id;
+    SWEDE_TRY(processor.gpu().detach_backing(id));
+    const rutabaga::Resource& resource = *processor.gpu().find(id);
+    if (resource.renderer == nullptr && !resource.reached_renderer) return Progress::kDone;
+    processor.gpu().settle_detaches(processor.finishing(command));
+    return Progress::kPending;
 }
 
 Result<Progress> resource_assign_uuid(Processor& processor, Command& command) {

@@ -190,6 +190,9 @@ class RendererTest : public ::testing::Test {
     Result<void> destroy_resource(rutabaga::ResourceId resource) {
         return await([&](auto done) { renderer_->destroy_resource(resource, std::move(done)); });
     }
+    Result<void> settle_detaches() {
+        return await([&](auto done) { renderer_->settle_detaches(std::move(done)); });
+    }
     Result<rutabaga::SharedMemory> export_blob(rutabaga::ResourceId resource) {
         return await<rutabaga::SharedMemory>(
             [&](auto done) { renderer_->export_blob(resource, std::move(done)); });

@@ -315,6 +315,29 @@ TEST_F(ProcessTest, Hang_IsEndedWhenARequestIsOverdue) {
     expect_service(2);
 }
 
+// I7: until then it could write to pages that the guest uses for something else by now.
+TEST_F(ProcessTest, SettledDetaches_WaitForTheEndOfAProcessThatHangs) {
+    start_process(impatient());
+    ASSERT_TRUE(settle_detaches());
+    ASSERT_TRUE(create_context(1));
+    hang(1);
+    const auto settled = settle_detaches();
+    ASSERT_FALSE(settled);
+    EXPECT_EQ(settled.error().code, ErrorCode::kDeviceLost);
+    EXPECT_EQ(process_->ending_processes(), 0u);
+    EXPECT_TRUE(settle_detaches());  // without a process there is nothing to wait for
+    expect_service(2);
+    EXPECT_TRUE(settle_detaches());
+}
+
+TEST_F(ProcessTest, SettledDetaches_WaitForAProcessThatIsStillEnding) {
+    start_process(impatient());
+    ASSERT_TRUE(create_context(1));
+    crash(1);
+    static_cast<void>(settle_detaches());
+    EXPECT_EQ(process_->ending_processes(), 0u);
+}
+
 TEST_F(ProcessTest, Hang_IsEndedWhenAFenceIsOverdueAndNothingAnswers) {
     start_process(impatient());
     ASSERT_TRUE(create_context(1));

@@ -126,6 +126,10 @@ class FakeRenderer final : public Renderer {
         backings.erase(resource);
         respond(std::move(done));
     }
+    void settle_detaches(Completion<> done) override {
+        note("settle_detaches", 0, 0);
+        respond(std::move(done));
+    }
     void export_blob(ResourceId resource, Completion<SharedMemory> done) override {
         note("export_blob", 0, resource);
         expect_resource(resource);

@@ -319,6 +319,41 @@ TEST_F(HostBlob, Destroy_IdIsTakenUntilTheRendererAnswers) {
     EXPECT_TRUE(create_2d(1, 8, 8));
 }
 
+// I7: the guest uses the pages for something else as soon as it has the answer.
+TEST_F(HostBlob, Destroy_OfAGuestBlobWaitsForRenderersThatHadItsMemory) {
+    GuestPages pages(8192);
+    ASSERT_TRUE(create_blob(0, 1, {wire::kBlobMemGuest, 0, 0, 8192}, pages.backing()).ok());
+    ASSERT_TRUE(gpu->attach_resource(5, 1));
+    ASSERT_TRUE(gpu->detach_resource(5, 1));
+    renderer().mode = FakeRenderer::Mode::kLater;
+    Answer<> answer;
+    gpu->destroy_resource(1, answer.completion(sink));
+    sink->run_all();
+    EXPECT_EQ(answer.count(), 0);
+    EXPECT_EQ(gpu->find(1), nullptr);
+    EXPECT_FAILS(create_2d(1, 8, 8), ErrorCode::kInvalidResource);
+    ASSERT_TRUE(renderer().answer_next());
+    sink->run_all();
+    EXPECT_TRUE(answer.ok());
+    EXPECT_TRUE(create_2d(1, 8, 8));
+}
+
+TEST_F(HostBlob, Destroy_OfAGuestBlobThatNoRendererSawAsksNone) {
+    GuestPages pages(8192);
+    ASSERT_TRUE(create_blob(0, 1, {wire::kBlobMemGuest, 0, 0, 8192}, pages.backing()).ok());
+    renderer().mode = FakeRenderer::Mode::kNever;
+    EXPECT_TRUE(destroy(1).ok());
+    EXPECT_FALSE(renderer().was_asked({"settle_detaches", 0, 0}));
+}
+
+TEST_F(HostBlob, Destroy_OfAGuestBlobIsAnsweredWhenTheRendererIsGone) {
+    GuestPages pages(8192);
+    ASSERT_TRUE(create_blob(0, 1, {wire::kBlobMemGuest, 0, 0, 8192}, pages.backing()).ok());
+    ASSERT_TRUE(gpu->attach_resource(5, 1));
+    renderer().mode = FakeRenderer::Mode::kDrop;
+    EXPECT_TRUE(destroy(1).ok());
+}
+
 TEST_F(HostBlob, Destroy_SucceedsWhenTheRendererIsGone) {
     ASSERT_TRUE(create_host_blob(5, 1).ok());
     renderer().mode = FakeRenderer::Mode::kDrop;
