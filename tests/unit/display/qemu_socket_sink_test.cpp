@@ -287,7 +287,7 @@ TEST_F(QemuSocketSinkTest, Update_OfTheWidestFrameIsWhole) {
     expect_whole_frame(0, QemuSocketSink::kMaxSide, 40);
 }
 
-TEST_F(QemuSocketSinkTest, Update_DamageOutsideTheFrameIsNotSent) {
+TEST_F(QemuSocketSinkTest, D19_Update_DamageOutsideTheFrameIsNotSent) {
     start_quietly();
     sink_.set_scanout(0, frame(100, 100));
     drain();
@@ -346,7 +346,7 @@ TEST_F(QemuSocketSinkTest, SlowQemu_ASmallScanoutIsNotStuckBehindALargeOne) {
     EXPECT_LT(before, 4 * QemuSocketSink::kStripBytes);
 }
 
-TEST_F(QemuSocketSinkTest, Scanout_NoUpdateFollowsItsEnd) {
+TEST_F(QemuSocketSinkTest, D19_Scanout_NoUpdateFollowsItsEnd) {
     start_quietly();
     sink_.set_scanout(0, frame(64, 64));
     sink_.flush(0, {0, 0, 64, 64});
