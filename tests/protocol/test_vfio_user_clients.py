@@ -200,18 +200,3 @@ def test_state_does_not_pass_to_the_next_client(device):
         assert function.client.get("H", CONFIG, 4) == 0
         gpu = Gpu(function.start())
         assert gpu.unref(7) == 0x1203
-
-
-def test_idle_client_costs_nothing(device):
-    with Function(device.socket_path) as function:
-        Gpu(function.start()).display_info()
-        task = device._root() / "task"  # pylint: disable=protected-access
-
-        def switches():
-            text = "".join((entry / "status").read_text() for entry in task.iterdir())
-            return [line for line in text.splitlines() if "ctxt_switches" in line]
-
-        time.sleep(0.2)
-        before = switches()
-        time.sleep(1)
-        assert switches() == before
