@@ -18,7 +18,6 @@ RELEASE = "trixie"
 BACKPORTS = "trixie-backports"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PLAIN_SUITES = {"bookworm", "trixie", "oldstable", "stable"}
-FALLBACK_MIRROR = "http://deb.debian.org/debian"
 ATTEMPTS = 3
 
 
@@ -47,8 +46,8 @@ def mirror(folder=pathlib.Path("/etc/apt")):
     for uri, suites, components in _sources(folder):
         if PLAIN_SUITES & set(suites) and "main" in components:
             return uri
-    say(f"setup: apt's sources name no Debian mirror, using {FALLBACK_MIRROR}")
-    return FALLBACK_MIRROR
+    raise Failure(f"apt's sources in {folder} name no Debian mirror (suites "
+                  f"{', '.join(sorted(PLAIN_SUITES))}, component main); add one")
 
 
 class PrivateApt:

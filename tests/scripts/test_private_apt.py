@@ -3,7 +3,8 @@
 
 import pytest
 
-from private_apt import FALLBACK_MIRROR, mirror
+from private_apt import mirror
+from report import Failure
 
 DEB822 = """\
 Types: deb
@@ -41,7 +42,8 @@ def test_deb822_fields_may_go_on_in_the_next_line(apt):
 def test_deb822_disabled_stanza_is_not_taken(apt):
     (apt / "sources.list.d" / "debian.sources").write_text(
         DEB822.replace("Types: deb\n#", "Enabled: no\nTypes: deb\n#"))
-    assert mirror(apt) == FALLBACK_MIRROR
+    with pytest.raises(Failure, match="no Debian mirror"):
+        mirror(apt)
 
 
 def test_one_line_with_options_is_taken(apt):
@@ -62,8 +64,10 @@ def test_repository_of_others_for_debian_is_not_taken(apt):
 
 def test_suite_other_than_the_plain_one_is_not_taken(apt):
     (apt / "sources.list").write_text("deb http://b.example/debian bookworm-backports main\n")
-    assert mirror(apt) == FALLBACK_MIRROR
+    with pytest.raises(Failure, match="no Debian mirror"):
+        mirror(apt)
 
 
-def test_no_sources_at_all_fall_back(tmp_path):
-    assert mirror(tmp_path) == FALLBACK_MIRROR
+def test_no_sources_at_all_are_told(tmp_path):
+    with pytest.raises(Failure, match="no Debian mirror"):
+        mirror(tmp_path)
