@@ -12,22 +12,12 @@
 #include "base/event_fd.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
+#include "virtio/split_ring.h"
 
 namespace swede::vhost_user {
 namespace {
 
 log::Module log_("vhost_user");
-
-/// virtio 1.3, 2.7: bytes of a ring's parts, event index fields included.
-constexpr uint64_t descriptors_size(uint16_t size) {
-    return uint64_t{16} * size;
-}
-constexpr uint64_t available_size(uint16_t size) {
-    return 6 + uint64_t{2} * size;
-}
-constexpr uint64_t used_size(uint16_t size) {
-    return 6 + uint64_t{8} * size;
-}
 
 /// An eventfd, or a pipe or socket in its place ("Support for platforms other than Linux"; User
 /// Mode Linux hands out pipes). A regular file is refused: on a FUSE file system every access to it
@@ -87,11 +77,12 @@ Result<void> Vrings::set_size(uint32_t index, uint32_t size) {
 
 Result<Vrings::Placement> Vrings::place(const VringAddress& addresses, uint16_t size) const {
     Placement placement{};
-    placement.descriptors =
-        SWEDE_TRY(memory_.guest_address(addresses.descriptors, descriptors_size(size)));
-    placement.available =
-        SWEDE_TRY(memory_.guest_address(addresses.available, available_size(size)));
-    placement.used = SWEDE_TRY(memory_.guest_address(addresses.used, used_size(size)));
+    placement.descriptors = SWEDE_TRY(
+        memory_.guest_address(addresses.descriptors, virtio::descriptor_table_size(size)));
+    placement.available = SWEDE_TRY(
+        memory_.guest_address(addresses.available, virtio::available_ring_size(size, true)));
+    placement.used =
+        SWEDE_TRY(memory_.guest_address(addresses.used, virtio::used_ring_size(size, true)));
     if (placement.descriptors % 16 != 0 || placement.available % 2 != 0 || placement.used % 4 != 0)
         return fail(ErrorCode::kInvalidParameter,
                     "A ring's parts at {:#x}, {:#x} and {:#x} are not aligned to 16, 2 and 4.",
