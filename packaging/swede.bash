@@ -28,7 +28,7 @@ _swede() {
         *) COMPREPLY=($(compgen -W "--help --socket-path --fd --transport --hostmem --display
             --outputs --control-path --max-host-memory --max-resources --max-contexts
             --max-backing-segments --max-mappings --max-pending-fences --max-pending-commands
-            --max-renderer-memory --max-attachments" -- "$current")) ;;
+            --max-attachments" -- "$current")) ;;
         esac
         ;;
     control)

@@ -7,8 +7,8 @@ namespace swede {
 namespace {
 
 constexpr std::array<std::string_view, Budget::kKinds> kNames{
-    "host bytes",     "resources",        "contexts",       "backing segments", "mappings",
-    "pending fences", "pending commands", "renderer bytes", "attachments"};
+    "host bytes", "resources",      "contexts",         "backing segments",
+    "mappings",   "pending fences", "pending commands", "attachments"};
 
 size_t index_of(BudgetKind kind) {
     return static_cast<size_t>(kind);
@@ -29,7 +29,6 @@ Budget::Limits Budget::default_limits() {
     limits[index_of(BudgetKind::kMappings)] = 16384;
     limits[index_of(BudgetKind::kPendingFences)] = 65536;
     limits[index_of(BudgetKind::kPendingCommands)] = 4096;
-    limits[index_of(BudgetKind::kRendererBytes)] = 64 << 20;
     limits[index_of(BudgetKind::kAttachments)] = 262144;
     return limits;
 }

@@ -21,7 +21,6 @@ enum class BudgetKind : uint8_t {
     kMappings,         ///< blobs mapped in the host-visible window
     kPendingFences,    ///< accepted and not completed
     kPendingCommands,  ///< commands taken from a queue and not answered
-    kRendererBytes,    ///< bytes queued to a renderer and not yet taken by it
     kAttachments,      ///< resources attached to contexts, each pair once
     kCount,
 };

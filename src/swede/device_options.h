@@ -38,8 +38,6 @@ inline constexpr auto kLimitOptions = std::to_array<LimitOption>({
      "fences accepted and not completed"},
     {"--max-pending-commands", BudgetKind::kPendingCommands, false,
      "commands taken and not answered"},
-    {"--max-renderer-memory", BudgetKind::kRendererBytes, true,
-     "bytes queued to a renderer and not yet taken by it"},
     {"--max-attachments", BudgetKind::kAttachments, false, "pairs of a context and its resource"},
 });
 static_assert(kLimitOptions.size() == Budget::kKinds, "each budget has its option");
