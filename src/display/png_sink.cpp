@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -34,6 +35,10 @@ constexpr uint64_t kMaxCopy = uint64_t{64} << 20;  // bytes
 /// A guest that draws all the time keeps the encoder busy all the time, on a processor that others
 /// want.
 constexpr int kNiceness = 10;
+/// Files are begun at most this often: no reader of a file sees more than a screen's pictures, and
+/// a guest that draws faster keeps the processor for itself. (QEMU's VNC server also sends at most
+/// about 30 a second: GUI_REFRESH_INTERVAL_DEFAULT, include/ui/console.h.)
+constexpr std::chrono::milliseconds kFileInterval{30};
 
 /// Makes a thread that takes none of the process's signals: those belong to the device thread.
 /// Faults stay, for the SIGBUS guard.
@@ -132,7 +137,9 @@ void PngSink::flush(uint32_t scanout, const rutabaga::Rect&) {
     if (!directory_ || scanout >= shown_.size()) return;
     {
         const std::scoped_lock lock(mutex_);
+        const bool is_known = flushed_ != 0;
         flushed_ |= uint32_t{1} << scanout;
+        if (is_known) return;
     }
     work_.notify_one();
 }
@@ -177,9 +184,12 @@ void PngSink::run() {
     // Pictures can wait, the guest's processors and the device thread cannot. (Linux: of this
     // thread.)
     ::setpriority(PRIO_PROCESS, 0, kNiceness);
+    std::chrono::steady_clock::time_point next_file{};  // not before
+    const auto called = [this] { return ending_ || !requests_.empty(); };
     std::unique_lock lock(mutex_);
     for (;;) {
-        work_.wait(lock, [this] { return ending_ || flushed_ != 0 || !requests_.empty(); });
+        work_.wait(lock, [&] { return called() || flushed_ != 0; });
+        if (!called()) work_.wait_until(lock, next_file, called);
         if (ending_) return;
         if (!requests_.empty()) {
             Request request = std::move(requests_.front());
@@ -189,6 +199,7 @@ void PngSink::run() {
             request.done(encode_to_memory(request.scanout, shown.frame, shown.cursor.get(),
                                           shown.cursor_x, shown.cursor_y));
         } else {
+            next_file = std::chrono::steady_clock::now() + kFileInterval;
             const uint32_t scanout = take_flushed();
             const Shown shown = shown_[scanout];
             lock.unlock();

@@ -18,7 +18,7 @@
 namespace swede::display {
 
 /// Pictures of what a guest shows, as PNG: a file for each scanout, written anew after a flush
-/// whenever the encoder is free, and screenshots on demand.
+/// whenever the encoder is free (about 30 a second at most), and screenshots on demand.
 ///
 /// Owned by the program. The device thread only leaves the latest frame and cursor here; reading
 /// pixels and encoding is done by one thread of its own, which sleeps until there is work and ends

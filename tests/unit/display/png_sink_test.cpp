@@ -203,6 +203,23 @@ TEST_F(PngSinkTest, SlowEncoder_NeverDelaysTheDeviceAndTakesTheLatestFrame) {
     EXPECT_EQ(latest->reads, 1);
 }
 
+TEST_F(PngSinkTest, GuestThatDrawsFast_IsReadAtMostOnceAnInterval) {
+    const auto sink = this->sink();
+    const auto frame = std::make_shared<CountedFrame>(red_);
+    sink->set_scanout(0, frame);
+    const auto start = std::chrono::steady_clock::now();
+    while (frame->reads < 4) {
+        sink->flush(0, damage_);
+        std::this_thread::yield();
+        ASSERT_LT(std::chrono::steady_clock::now() - start, kPatience);
+    }
+    // The fourth picture is begun three intervals after the first, or later.
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 3 * 30ms);
+    sink->set_scanout(0, flat(green_));
+    sink->flush(0, damage_);  // inside the interval: it waits, and is not forgotten
+    wait_for(0, green_);
+}
+
 TEST_F(PngSinkTest, Screenshot_IsFreshWithoutAFlush) {
     const auto sink = this->sink();
     sink->set_scanout(0, flat(red_));
