@@ -5,11 +5,15 @@
 // sleeps in read() until the interrupt's eventfd, and takes the answer; the device lives on an
 // event loop of another thread, its renderer reports the fence at once. Beside it, in turns of the
 // same run, two threads that do nothing but wake each other through eventfds: `ratio` is our median
-// over theirs, and the project asks for at most 2.5 (and about 15 us).
+// over theirs, and the project asks for at most 2.5 (and about 15 us). The two threads of each pair
+// are bound: to one processor, and in a second row to one each. Left to the scheduler, a pair moves
+// between the two, and the ratio would compare placements.
 //
 // The others serve batches on one thread and count the device's time alone, without the driver's:
 // items_per_second is commands per second.
 #include <benchmark/benchmark.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -37,6 +41,33 @@ UniqueFd blocking_event() {
     return UniqueFd(::eventfd(0, EFD_CLOEXEC));
 }
 
+/// The processors that the calling thread may use; it gets them back when this dies.
+class Processors {
+  public:
+    Processors() {
+        CPU_ZERO(&all_);
+        if (::sched_getaffinity(0, sizeof(all_), &all_) != 0) return;
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+            if (CPU_ISSET(cpu, &all_)) numbers_.push_back(cpu);
+    }
+    ~Processors() { ::sched_setaffinity(0, sizeof(all_), &all_); }
+    Processors(const Processors&) = delete;
+    Processors& operator=(const Processors&) = delete;
+
+    /// Binds the thread to the `index`-th of them.
+    [[nodiscard]] bool bind(pthread_t thread, size_t index) const {
+        if (index >= numbers_.size()) return false;
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(numbers_[index], &set);
+        return ::pthread_setaffinity_np(thread, sizeof(set), &set) == 0;
+    }
+
+  private:
+    cpu_set_t all_;
+    std::vector<int> numbers_;
+};
+
 /// Two threads that wake each other.
 class PingPong {
   public:
@@ -53,6 +84,7 @@ class PingPong {
         signal_event(ping_.get());
         wait_for(pong_);
     }
+    [[nodiscard]] pthread_t thread() { return thread_.native_handle(); }
 
   private:
     UniqueFd ping_ = blocking_event();
@@ -99,6 +131,7 @@ class DeviceThread {
             if (!wait_for(interrupt_)) return false;
         }
     }
+    [[nodiscard]] pthread_t thread() { return thread_.native_handle(); }
 
   private:
     Harness gpu_;
@@ -119,6 +152,11 @@ double percentile(std::vector<double>& samples, double part) {
 void FencedRoundTrip(benchmark::State& state) {
     DeviceThread device;
     PingPong ping_pong;
+    const Processors processors;
+    const auto other = static_cast<size_t>(state.range(0)) - 1;
+    if (!processors.bind(::pthread_self(), 0) || !processors.bind(device.thread(), other) ||
+        !processors.bind(ping_pong.thread(), other))
+        return state.SkipWithError("The threads cannot be bound to processors.");
     std::vector<double> ours;
     std::vector<double> theirs;
     constexpr int kTurn = 200;
@@ -141,7 +179,12 @@ void FencedRoundTrip(benchmark::State& state) {
     state.counters["pingpong_p99_us"] = percentile(theirs, 0.99);
     state.counters["ratio"] = percentile(ours, 0.5) / percentile(theirs, 0.5);
 }
-BENCHMARK(FencedRoundTrip)->Iterations(100)->Unit(benchmark::kMillisecond);
+BENCHMARK(FencedRoundTrip)
+    ->ArgName("processors")
+    ->Arg(1)
+    ->Arg(2)
+    ->Iterations(100)
+    ->Unit(benchmark::kMillisecond);
 
 /// Serves batches that `offer` puts into the queue; counts the device's time.
 template <typename Offer>
