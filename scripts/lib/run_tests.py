@@ -22,7 +22,7 @@ LONG_FUZZING_SECONDS = 3600
 FIGURES = build.REPOSITORY / "docs" / "nightly"
 
 
-def plan(level):
+def plan(level, fuzz_seconds=None):
     """(name, function) in the order of running; a function returns Results, or None for a build."""
     slow = level == "nightly"
 
@@ -53,7 +53,7 @@ def plan(level):
         yield built(flavour)
         yield unit(flavour)
         yield suite("protocol", flavour)
-    seconds = LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS
+    seconds = fuzz_seconds or (LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS)
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)
     if slow:
         yield "tidy", lambda: lint.tidy(build.ASAN)
@@ -110,12 +110,16 @@ def main():
     group.add_argument("--coverage", dest="level", action="store_const", const="coverage",
                        help="only measure what the fuzz targets reach of the parsers they name, "
                        "with the inputs in the tree and those found by earlier runs")
+    parser.add_argument("--fuzz-seconds", type=int, metavar="N", help="fuzz each target for N "
+                        f"seconds; default {SHORT_FUZZING_SECONDS}, with --nightly "
+                        f"{LONG_FUZZING_SECONDS}")
     parser.set_defaults(level="default")
-    level = parser.parse_args().level
+    arguments = parser.parse_args()
+    level = arguments.level
     started = time.monotonic()
     total = Results()
     try:
-        for name, function in plan(level):
+        for name, function in plan(level, arguments.fuzz_seconds):
             total += run_part(name, function)
     except KeyboardInterrupt:
         total.failed.append("interrupted")
