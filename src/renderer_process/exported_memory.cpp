@@ -2,7 +2,6 @@
 #include "renderer_process/exported_memory.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -21,19 +20,18 @@ constexpr long kDmaBufMagic = 0x444d4142;
 Result<uint64_t> steady_size(int fd) {
     struct statfs system{};
     if (::fstatfs(fd, &system) != 0) return fail_errno("Cannot examine exported memory", errno);
-    if (static_cast<long>(system.f_type) == kDmaBufMagic) {
-        const off_t end = ::lseek(fd, 0, SEEK_END);  // a dma-buf's way to tell its size
-        if (end < 0) return fail_errno("Cannot tell the size of a dma-buf", errno);
-        return static_cast<uint64_t>(end);
+    if (static_cast<long>(system.f_type) != kDmaBufMagic) {
+        const int seals = ::fcntl(fd, F_GET_SEALS);
+        if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+            return fail(
+                ErrorCode::kProtocol,
+                "The renderer exports a file that is no dma-buf and can shrink (seals {:#x}).",
+                seals < 0 ? 0 : seals);
     }
-    const int seals = ::fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
-        return fail(ErrorCode::kProtocol,
-                    "The renderer exports a file that is no dma-buf and can shrink (seals {:#x}).",
-                    seals < 0 ? 0 : seals);
-    struct stat status{};
-    if (::fstat(fd, &status) != 0) return fail_errno("Cannot examine exported memory", errno);
-    return static_cast<uint64_t>(status.st_size);
+    // The way to ask a dma-buf (Linux, Documentation/driver-api/dma-buf.rst), and any memory file.
+    const off_t end = ::lseek(fd, 0, SEEK_END);
+    if (end < 0) return fail_errno("Cannot tell the size of exported memory", errno);
+    return static_cast<uint64_t>(end);
 }
 
 }  // namespace
