@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Both ends of the renderer process's socket, each against a hostile other: the first byte chooses.
 // A hostile renderer answers a stub that a device uses; a hostile device drives a server with the
-// test renderer. Files of every kind go along. Parsers: src/renderer_process/client.cpp
-// src/renderer_process/client_messages.cpp src/renderer_process/server.cpp
-// src/renderer_process/guest_regions.cpp src/renderer_process/exported_memory.cpp
+// test renderer. Files of every kind go along. make_renderer_process_seeds.py writes seeds.
+// Parsers: src/renderer_process/client.cpp src/renderer_process/client_messages.cpp
+// src/renderer_process/server.cpp src/renderer_process/guest_regions.cpp
+// src/renderer_process/exported_memory.cpp
 #include <fcntl.h>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -40,6 +42,9 @@ void require(bool holds) {
 constexpr uint64_t kRam = 16 * kPageSize;
 constexpr uint32_t kIds = 6;  ///< contexts and resources are few, so that steps meet
 constexpr size_t kMaxSteps = 200;
+// Small, so that an input meets them.
+constexpr size_t kMaxQueued = 1024;
+constexpr size_t kMaxCommands = 64;
 
 UniqueFd memory_file(uint64_t size, int seals) {
     UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -48,13 +53,20 @@ UniqueFd memory_file(uint64_t size, int seals) {
     return fd;
 }
 
-/// One of the files that a peer might send. Made once: the kernel's work is not what we look for.
-int some_file(FuzzedDataProvider& input) {
+/// The files that a peer might send. Made once: the kernel's work is not what we look for.
+std::span<const UniqueFd> files() {
     static const std::array<UniqueFd, 5> files{
         memory_file(kRam, F_SEAL_SHRINK), memory_file(kRam, 0),
         memory_file(kPageSize, F_SEAL_SHRINK), UniqueFd(::open("/dev/zero", O_RDWR | O_CLOEXEC)),
         UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC))};
-    return files[input.ConsumeIntegralInRange<size_t>(0, files.size() - 1)].get();
+    return files;
+}
+/// What an honest renderer exports: long enough for every blob here, and it cannot shrink.
+int honest_file() {
+    return files().front().get();
+}
+int some_file(FuzzedDataProvider& input) {
+    return files()[input.ConsumeIntegralInRange<size_t>(0, files().size() - 1)].get();
 }
 
 /// The hostile end of a socketpair: bytes as it likes them.
@@ -166,14 +178,16 @@ class HostileRenderer {
         ClientOptions options;
         options.start = [this] { return start(); };
         options.start_deadline = 0ms;  // the greeting is there before it is looked for
-        options.max_queued = 1 << 20;
+        options.max_queued = kMaxQueued;
+        options.max_commands = kMaxCommands;
         auto made = RendererProcess::create(*loop_, memory_, sink_, options);
         if (!made) return;
         renderer_ = std::move(*made);
         for (size_t i = 0; i < kMaxSteps && input_.remaining_bytes() != 0; ++i) {
             step();
             for (int turn = 0; turn < 2; ++turn) loop_->run_once(0ms);
-            for (auto& peer : peers_) peer->listen(heard_);
+            if (!deaf_)
+                for (auto& peer : peers_) peer->listen(heard_);
         }
         renderer_.reset();
         for (int turn = 0; turn < 4; ++turn) loop_->run_once(0ms);
@@ -184,6 +198,9 @@ class HostileRenderer {
     Result<ChildProcess> start() {
         if (peers_.size() > 8) return fail(ErrorCode::kOutOfMemory, "Enough.");
         auto [ours, theirs] = socket_pair();
+        // The least that the kernel grants, so that a deaf peer is noticed soon.
+        const int least = 0;
+        require(::setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)) == 0);
         peers_.push_back(std::make_unique<Peer>(std::move(theirs)));
         ChildProcess child;
         child.socket = std::move(ours);
@@ -228,11 +245,9 @@ class HostileRenderer {
 
     void speak() {
         Peer& peer = *peers_.back();
-        const uint64_t number =
-            heard_.empty()
-                ? input_.ConsumeIntegral<uint8_t>()
-                : heard_[input_.ConsumeIntegralInRange<size_t>(0, heard_.size() - 1)].request;
-        switch (input_.ConsumeIntegralInRange(0, 6)) {
+        const auto choice = input_.ConsumeIntegral<uint8_t>();
+        const uint64_t number = heard_.empty() ? choice : heard_[choice % heard_.size()].request;
+        switch (input_.ConsumeIntegralInRange(0, 7)) {
             case 0:
             case 1: {
                 Answer answer;
@@ -245,9 +260,7 @@ class HostileRenderer {
                                 some_bytes(input_, answer.failed * 8), some_fds(input_));
             }
             case 2:
-                // The honest answer to the last request.
-                return peer.say(static_cast<uint32_t>(Report::kAnswer),
-                                heard_.empty() ? 0 : heard_.back().request, Answer{}, {}, {});
+                return answer_honestly(peer);
             case 3:
                 return peer.say(static_cast<uint32_t>(Report::kFencesDone), 0,
                                 input_.ConsumeIntegralInRange<uint64_t>(0, next_ticket_ + 1), {},
@@ -257,15 +270,32 @@ class HostileRenderer {
                                 ContextLost{id(), 0}, some_bytes(input_, 16), {});
             case 5:
                 return peer.say(some_bytes(input_, 64), some_fds(input_));
+            case 6:
+                deaf_ = !deaf_;
+                return;
             default:
                 return peer.hang_up();
         }
     }
 
+    /// To the last request that wants an answer.
+    void answer_honestly(Peer& peer) {
+        const auto last = std::find_if(heard_.rbegin(), heard_.rend(),
+                                       [](const Header& header) { return header.request != 0; });
+        if (last == heard_.rend()) return;
+        Answer answer;
+        std::vector<int> fds;
+        if (last->type == static_cast<uint32_t>(Request::kExportBlob)) {
+            answer.size = kRam;
+            fds.push_back(honest_file());
+        }
+        peer.say(static_cast<uint32_t>(Report::kAnswer), last->request, answer, {}, fds);
+    }
+
     void call() {
         const uint32_t context = id();
         const uint32_t resource = id();
-        switch (input_.ConsumeIntegralInRange(0, 16)) {
+        switch (input_.ConsumeIntegralInRange(0, 18)) {
             case 0:
             case 1:
                 return make_context(context);
@@ -302,8 +332,15 @@ class HostileRenderer {
                 return renderer_->create_fence({ticket, ticket, context, uint8_t{1}});
             }
             case 15:
-                static_cast<void>(renderer_->submit(context, {}, some_bytes(input_, 64)));
+                static_cast<void>(
+                    renderer_->submit(context, {}, some_bytes(input_, 2 * kMaxCommands)));
                 return;
+            case 16:
+                return renderer_->settle_detaches(completion());
+            case 17:
+                if (input_.ConsumeBool())
+                    return renderer_->transfer_to_host(context, resource, {}, completion());
+                return renderer_->transfer_from_host(context, resource, {}, completion());
             default:
                 if (input_.ConsumeBool()) return move_memory();
                 sink_->contexts_.clear();
@@ -336,7 +373,8 @@ class HostileRenderer {
     uint64_t next_ticket_ = 1;
     size_t asked_ = 0;
     size_t answered_ = 0;
-    size_t epoch_ = 0;  ///< of the device: resets
+    size_t epoch_ = 0;   ///< of the device: resets
+    bool deaf_ = false;  ///< nothing is read from the sockets
 };
 
 // --- a hostile device ---
