@@ -13,6 +13,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "require.h"
 #include "unit/virtio_gpu/harness.h"
 #include "virtio_gpu/command_table.h"
 #include "virtio_gpu/in_process_window.h"
@@ -21,13 +22,9 @@ namespace {
 
 using namespace swede;
 using namespace swede::virtio_gpu;
+using fuzz::require;
 using virtio_gpu::testing::Harness;
 using virtio_gpu::testing::Header;
-
-/// A promise of the device that the input breaks ends the run, as a sanitizer's report does.
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 /// Takes numbers from the front of the input; 0 when it is used up.
 class Input {

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <set>
@@ -22,10 +21,13 @@
 #include "base/checked.h"
 #include "base/event_loop.h"
 #include "base/unix_socket.h"
+#include "channel.h"
 #include "renderer_process/client.h"
 #include "renderer_process/messages.h"
 #include "renderer_process/server.h"
+#include "require.h"
 #include "test_renderer.h"
+#include "unit/base/peer_socket.h"
 #include "virtio/guest_memory.h"
 
 namespace {
@@ -34,10 +36,7 @@ using namespace swede;
 using namespace swede::renderer_process;
 using namespace std::chrono_literals;
 
-/// The input breaks a promise: ends the run, as a sanitizer's report does.
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using fuzz::require;
 
 constexpr uint64_t kRam = 16 * kPageSize;
 constexpr uint32_t kIds = 6;  ///< contexts and resources are few, so that steps meet
@@ -72,25 +71,11 @@ int some_file(FuzzedDataProvider& input) {
 /// The hostile end of a socketpair: bytes as it likes them.
 class Peer {
   public:
-    explicit Peer(UniqueFd socket) : socket_(std::move(socket)) {}
+    explicit Peer(UniqueFd socket) : channel_(std::move(socket)) {}
 
     void say(std::span<const std::byte> bytes, std::span<const int> fds) {
-        if (!socket_ || bytes.empty()) return;
-        iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 2)> control{};
-        msghdr header{};
-        header.msg_iov = &part;
-        header.msg_iovlen = 1;
-        if (!fds.empty()) {
-            header.msg_control = control.data();
-            header.msg_controllen = CMSG_SPACE(fds.size_bytes());
-            cmsghdr* const c = CMSG_FIRSTHDR(&header);
-            c->cmsg_level = SOL_SOCKET;
-            c->cmsg_type = SCM_RIGHTS;
-            c->cmsg_len = CMSG_LEN(fds.size_bytes());
-            std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
-        }
-        if (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return;
+        if (channel_ && !bytes.empty())
+            static_cast<void>(testing::send_raw(channel_.fd(), bytes, fds));
     }
 
     template <typename Body>
@@ -104,36 +89,19 @@ class Peer {
         say(bytes, fds);
     }
 
-    /// Numbers in the headers that came: whole messages or not, as they fall.
+    /// Headers of the messages that came.
     void listen(std::vector<Header>& headers) {
-        std::array<std::byte, 4096> bytes;
-        ssize_t size;
-        while (socket_ &&
-               (size = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0) {
-            unread_.insert(unread_.end(), bytes.begin(), bytes.begin() + size);
-            while (unread_.size() >= sizeof(Header)) {
-                ByteReader reader(unread_);
-                const Header header = reader.read<Header>().value();
-                if (!reader.read_bytes(header.size)) break;
-                headers.push_back(header);
-                unread_.erase(
-                    unread_.begin(),
-                    unread_.begin() + static_cast<std::ptrdiff_t>(sizeof(Header)) + header.size);
-            }
-        }
+        channel_.read();
+        Header header;
+        std::vector<std::byte> payload;
+        while (channel_.next(header, payload, [](const Header& h) { return h.size; }))
+            headers.push_back(header);
     }
-    void hang_up() { socket_.reset(); }
+    void hang_up() { channel_.close(); }
 
   private:
-    UniqueFd socket_;
-    std::vector<std::byte> unread_;
+    fuzz::Channel channel_;
 };
-
-std::pair<UniqueFd, UniqueFd> socket_pair() {
-    std::array<int, 2> ends{};
-    require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) == 0);
-    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
 
 std::vector<std::byte> some_bytes(FuzzedDataProvider& input, size_t most) {
     const auto bytes = input.ConsumeBytes<uint8_t>(input.ConsumeIntegralInRange<size_t>(0, most));
@@ -197,7 +165,7 @@ class HostileRenderer {
   private:
     Result<ChildProcess> start() {
         if (peers_.size() > 8) return fail(ErrorCode::kOutOfMemory, "Enough.");
-        auto [ours, theirs] = socket_pair();
+        auto [ours, theirs] = testing::socket_pair();
         // The least that the kernel grants, so that a deaf peer is noticed soon.
         const int least = 0;
         require(::setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)) == 0);
@@ -384,18 +352,14 @@ class HostileDevice {
     explicit HostileDevice(FuzzedDataProvider& input) : input_(input) {}
 
     void run() {
-        auto [ours, theirs] = socket_pair();
+        auto [ours, theirs] = testing::socket_pair();
         Peer device(std::move(ours));
         const auto loop = EventLoop::create().value();
         bool ended = false;
         auto server = Server::create(
             *loop, std::move(theirs),
-            [](std::shared_ptr<rutabaga::CompletionSink> sink)
-                -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
-                std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-                renderers.push_back(std::make_unique<test::TestRenderer>(
-                    std::move(sink), test::TestRenderer::Faults::kNone));
-                return renderers;
+            [](std::shared_ptr<rutabaga::CompletionSink> sink) {
+                return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kNone);
             },
             [&](const Error&) {
                 require(!ended);

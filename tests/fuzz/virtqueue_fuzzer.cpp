@@ -4,8 +4,8 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <bitset>
-#include <cstdlib>
 
+#include "require.h"
 #include "unit/virtio/driver.h"
 #include "virtio/virtqueue.h"
 
@@ -13,11 +13,7 @@ namespace {
 
 using namespace swede;
 using namespace swede::virtio;
-
-/// The input breaks a promise of the queue: ends the run, as a sanitizer's report does.
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using fuzz::require;
 
 constexpr uint64_t kBase = 0x1000;
 constexpr uint64_t kSize = 64 << 10;

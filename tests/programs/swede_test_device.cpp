@@ -75,18 +75,11 @@ TestOptions take_options(std::vector<const char*>& arguments) {
     return options;
 }
 
-Result<Renderers> make_test_renderer(std::shared_ptr<rutabaga::CompletionSink> sink,
-                                     test::TestRenderer::Faults faults) {
-    Renderers renderers;
-    renderers.push_back(std::make_unique<test::TestRenderer>(std::move(sink), faults));
-    return renderers;
-}
-
 int run_renderer() {
     return renderer_process::run_renderer_process(
         UniqueFd(renderer_process::kRendererSocketFd), renderer_process::Sandbox::kMemoryOnly,
         [](std::shared_ptr<rutabaga::CompletionSink> sink) {
-            return make_test_renderer(std::move(sink), test::TestRenderer::Faults::kAll);
+            return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kAll);
         });
 }
 
@@ -101,7 +94,7 @@ int main(int argc, char** argv) {
         [&](EventLoop& loop, virtio::GuestMemory& memory,
             std::shared_ptr<rutabaga::CompletionSink> sink) -> Result<Renderers> {
         if (options.in_process)
-            return make_test_renderer(std::move(sink), test::TestRenderer::Faults::kNone);
+            return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kNone);
         Renderers made;
         made.push_back(SWEDE_TRY(renderer_process::RendererProcess::create(
             loop, memory, std::move(sink), options.client)));

@@ -114,4 +114,12 @@ class TestRenderer final : public rutabaga::Renderer {
     DelayedTasks delayed_;
 };
 
+/// What a device, or a renderer process, without any other renderer is given.
+[[nodiscard]] inline Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> only_test_renderer(
+    std::shared_ptr<rutabaga::CompletionSink> sink, TestRenderer::Faults faults) {
+    std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
+    renderers.push_back(std::make_unique<TestRenderer>(std::move(sink), faults));
+    return renderers;
+}
+
 }  // namespace swede::test

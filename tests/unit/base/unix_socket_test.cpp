@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/event_fd.h"
 #include "base/mapping.h"
+#include "peer_socket.h"
 #include "process_state.h"
 
 namespace swede {
@@ -47,29 +48,14 @@ class MessageSocketTest : public ::testing::Test {
     MessageSocketTest() { connect(); }
 
     void connect() {
-        std::array<int, 2> pair;
-        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
-        peer = UniqueFd(pair[0]);
-        socket = std::make_unique<MessageSocket>(UniqueFd(pair[1]), kLimits, payload_size);
+        auto [far, near] = testing::socket_pair();
+        peer = std::move(far);
+        socket = std::make_unique<MessageSocket>(std::move(near), kLimits, payload_size);
     }
 
     /// As a peer that keeps to nothing: these bytes, with these fds.
     void peer_sends(std::span<const std::byte> bytes, std::span<const int> fds = {}) {
-        iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-        msghdr header{};
-        header.msg_iov = &part;
-        header.msg_iovlen = 1;
-        std::vector<char> control(CMSG_SPACE(fds.size_bytes()));
-        if (!fds.empty()) {
-            header.msg_control = control.data();
-            header.msg_controllen = control.size();
-            cmsghdr* const c = CMSG_FIRSTHDR(&header);
-            c->cmsg_level = SOL_SOCKET;
-            c->cmsg_type = SCM_RIGHTS;
-            c->cmsg_len = CMSG_LEN(fds.size_bytes());
-            std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
-        }
-        ASSERT_EQ(::sendmsg(peer.get(), &header, MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+        ASSERT_EQ(testing::send_raw(peer.get(), bytes, fds), static_cast<ssize_t>(bytes.size()));
     }
 
     static std::vector<std::byte> message_of(uint32_t type, size_t payload) {

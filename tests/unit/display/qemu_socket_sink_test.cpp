@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "display/qemu_socket_protocol.h"
 #include "pictures.h"
+#include "unit/base/peer_socket.h"
 
 namespace swede::display {
 namespace {
@@ -42,13 +43,12 @@ class QemuSocketSinkTest : public ::testing::Test {
 
     /// Gives the sink a new socket; small, so that it fills quickly.
     void attach() {
-        int pair[2];
-        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        qemu_.reset(pair[0]);
+        auto [ours, sinks] = testing::socket_pair();
+        qemu_ = std::move(ours);
         const int size = 32 * 1024;
-        ::setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        ::setsockopt(sinks.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         buffer_.clear();
-        ASSERT_TRUE(sink_.attach(UniqueFd(pair[1])));
+        ASSERT_TRUE(sink_.attach(std::move(sinks)));
     }
     void turn() { loop_->run_once(std::chrono::milliseconds(0)); }
 
@@ -545,20 +545,8 @@ TEST_F(QemuSocketSinkBadAnswer, UnknownRequest) {
 TEST_F(QemuSocketSinkBadAnswer, FileDescriptor) {
     attach();
     const Header header{1, qemu_socket::kFlagReply, 8};
-    iovec part{const_cast<Header*>(&header), sizeof(header)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* const c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
     const int fd = qemu_.get();
-    std::memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    ASSERT_GT(::sendmsg(qemu_.get(), &message, MSG_NOSIGNAL), 0);
+    ASSERT_GT(testing::send_raw(fd, bytes_of(header), std::span(&fd, 1)), 0);
     expect_given_up();
 }
 

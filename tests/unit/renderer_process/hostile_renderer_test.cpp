@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "renderer_process/messages.h"
+#include "unit/base/peer_socket.h"
 
 namespace swede::test {
 namespace {
@@ -61,15 +62,12 @@ class HostileRenderer : public RendererTest {
         ClientOptions options;
         options.start_deadline = 300ms;
         options.start = [this, greeting = std::move(greeting)]() -> Result<ChildProcess> {
-            std::array<int, 2> ends{};
-            EXPECT_EQ(
-                ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()),
-                0);
-            peer_ = UniqueFd(ends[1]);
+            auto [ours, theirs] = testing::socket_pair();
+            peer_ = std::move(theirs);
             say(greeting);
             ++starts_;
             ChildProcess child;
-            child.socket = UniqueFd(ends[0]);
+            child.socket = std::move(ours);
             return child;
         };
         return options;
@@ -83,23 +81,8 @@ class HostileRenderer : public RendererTest {
     }
 
     void say(std::span<const std::byte> bytes, std::span<const int> fds = {}) {
-        iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 8)> control{};
-        msghdr header{};
-        header.msg_iov = &part;
-        header.msg_iovlen = 1;
-        if (!fds.empty()) {
-            header.msg_control = control.data();
-            header.msg_controllen = CMSG_SPACE(fds.size_bytes());
-            cmsghdr* const c = CMSG_FIRSTHDR(&header);
-            c->cmsg_level = SOL_SOCKET;
-            c->cmsg_type = SCM_RIGHTS;
-            c->cmsg_len = CMSG_LEN(fds.size_bytes());
-            std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
-        }
         if (bytes.empty()) return;
-        EXPECT_EQ(::sendmsg(peer_.get(), &header, MSG_NOSIGNAL),
-                  static_cast<ssize_t>(bytes.size()));
+        EXPECT_EQ(testing::send_raw(peer_.get(), bytes, fds), static_cast<ssize_t>(bytes.size()));
     }
 
     /// The numbers of the requests that came since the last call.
@@ -236,14 +219,11 @@ TEST_F(HostileRenderer, Hello_OfALaterProcessMustBeTheSame) {
         auto child = other.start();
         if (++starts == 1) {
             // Replace the wrong greeting by the right one for the first process.
-            std::array<int, 2> ends{};
-            EXPECT_EQ(
-                ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()),
-                0);
-            peer_ = UniqueFd(ends[1]);
+            auto [ours, theirs] = testing::socket_pair();
+            peer_ = std::move(theirs);
             say(hello());
             ChildProcess first;
-            first.socket = UniqueFd(ends[0]);
+            first.socket = std::move(ours);
             return first;
         }
         return child;

@@ -13,12 +13,8 @@ int main(int argc, char** argv) {
         using namespace swede;
         return renderer_process::run_renderer_process(
             UniqueFd(renderer_process::kRendererSocketFd), renderer_process::Sandbox::kMemoryOnly,
-            [](std::shared_ptr<rutabaga::CompletionSink> sink)
-                -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
-                std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-                renderers.push_back(std::make_unique<test::TestRenderer>(
-                    std::move(sink), test::TestRenderer::Faults::kAll));
-                return renderers;
+            [](std::shared_ptr<rutabaga::CompletionSink> sink) {
+                return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kAll);
             });
     }
     ::testing::InitGoogleTest(&argc, argv);

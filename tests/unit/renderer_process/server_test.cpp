@@ -9,6 +9,7 @@
 #include <array>
 
 #include "harness.h"
+#include "unit/base/peer_socket.h"
 
 namespace swede::test {
 namespace {
@@ -21,20 +22,14 @@ class ServerTest : public ::testing::Test {
   protected:
     void SetUp() override {
         loop_ = EventLoop::create().value();
-        std::array<int, 2> ends{};
-        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()),
-                  0);
-        device_.emplace(UniqueFd(ends[0]),
+        auto [ours, theirs] = testing::socket_pair();
+        device_.emplace(std::move(ours),
                         MessageSocket::Limits{sizeof(Header), kMaxReportPayload, 1, 1 << 20},
                         payload_size);
         server_ = Server::create(
-                      *loop_, UniqueFd(ends[1]),
-                      [](std::shared_ptr<rutabaga::CompletionSink> sink)
-                          -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
-                          std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-                          renderers.push_back(std::make_unique<TestRenderer>(
-                              std::move(sink), TestRenderer::Faults::kNone));
-                          return renderers;
+                      *loop_, std::move(theirs),
+                      [](std::shared_ptr<rutabaga::CompletionSink> sink) {
+                          return only_test_renderer(std::move(sink), TestRenderer::Faults::kNone);
                       },
                       [this](const Error& why) { ended_ = why; })
                       .value();

@@ -11,12 +11,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/event_loop.h"
 #include "base/mapping.h"
 #include "transports/vhost_user/protocol.h"
+#include "unit/base/peer_socket.h"
 
 /// What the vhost-user unit tests share: the front end's end of a channel, and its files.
 namespace swede::vhost_user::testing {
@@ -26,12 +28,7 @@ struct SocketPair {
     UniqueFd ours;
     UniqueFd theirs;
 
-    SocketPair() {
-        int pair[2];
-        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        ours.reset(pair[0]);
-        theirs.reset(pair[1]);
-    }
+    SocketPair() { std::tie(ours, theirs) = swede::testing::socket_pair(); }
 };
 
 struct Sent {
