@@ -104,7 +104,8 @@ class Renderer {
     /// may use it for something else then (I7). In process, revoking the Backing has done that.
     virtual void settle_detaches(Completion<> done) { done({}); }
 
-    /// The blob's memory as a file, for a VMM that maps on request, and for scanout.
+    /// The blob's memory as a file, for a VMM that maps on request, and for scanout: where it lives
+    /// now, so of a placed blob the window's file. It is asked for again when the blob has moved.
     virtual void export_blob(ResourceId resource, Completion<SharedMemory> done) = 0;
     /// Moves the blob's memory into the window's range, contents kept. The range reads as zero.
     virtual void place_blob(ResourceId resource, const WindowRange& range, Completion<> done) = 0;

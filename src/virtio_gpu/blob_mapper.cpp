@@ -14,8 +14,11 @@ log::Module log_("virtio_gpu");
 
 }  // namespace
 
-BlobMapper::BlobMapper(rutabaga::Gpu& gpu, HostVisibleWindow& window)
-    : gpu_(gpu), window_(window), ranges_(window.size(), window.max_mappings()) {}
+BlobMapper::BlobMapper(rutabaga::Gpu& gpu, Scanouts& scanouts, HostVisibleWindow& window)
+    : gpu_(gpu),
+      scanouts_(scanouts),
+      window_(window),
+      ranges_(window.size(), window.max_mappings()) {}
 
 template <typename T, typename Function>
 rutabaga::Completion<T> BlobMapper::completion(Function function) {
@@ -63,8 +66,26 @@ void BlobMapper::place(rutabaga::ResourceId id, const rutabaga::WindowRange& ran
         completion<void>([this, id, done = std::move(done)](Result<void> placed) mutable {
             // A renderer that failed half-way may have left something in the range.
             if (!placed) return unmap_range(id, std::move(placed), std::move(done));
-            done({});
+            follow(id, 0, [done = std::move(done)]() mutable { done({}); });
         }));
+}
+
+/// The blob's memory is elsewhere now: scanouts from `scanout` on that show it look at it there.
+/// Then calls done().
+void BlobMapper::follow(rutabaga::ResourceId id, uint32_t scanout,
+                        std::move_only_function<void()> done) {
+    using FramePointer = std::shared_ptr<const rutabaga::Frame>;
+    while (scanout < scanouts_.count() && !scanouts_.layout_of(scanout, id)) ++scanout;
+    if (scanout >= scanouts_.count()) return done();
+    gpu_.frame_blob(id, *scanouts_.layout_of(scanout, id),
+                    completion<FramePointer>([this, id, scanout, done = std::move(done)](
+                                                 Result<FramePointer> frame) mutable {
+                        if (!frame)
+                            log_.warn("Scanout {} cannot follow blob {}: {}", scanout, id,
+                                      frame.error().message);
+                        scanouts_.follow(scanout, id, frame ? *std::move(frame) : nullptr);
+                        follow(id, scanout + 1, std::move(done));
+                    }));
 }
 
 void BlobMapper::map_exported(rutabaga::ResourceId id, Done done) {
@@ -104,7 +125,10 @@ Result<void> BlobMapper::unmap(rutabaga::ResourceId id, Done done) {
         id, completion<void>([this, id, done = std::move(done)](Result<void> displaced) mutable {
             // The renderer is gone, then, and with it what it had in the range.
             if (!displaced) log_.warn("Blob {}: {}", id, displaced.error().message);
-            unmap_range(id, {}, std::move(done));
+            // Before the range is emptied, so that nobody sees it empty.
+            follow(id, 0, [this, id, done = std::move(done)]() mutable {
+                unmap_range(id, {}, std::move(done));
+            });
         }));
     return {};
 }

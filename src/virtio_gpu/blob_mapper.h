@@ -9,20 +9,22 @@
 #include "base/budget.h"
 #include "rutabaga/gpu.h"
 #include "virtio_gpu/host_visible_window.h"
+#include "virtio_gpu/scanouts.h"
 #include "virtio_gpu/window_ranges.h"
 
 namespace swede::virtio_gpu {
 
 /// Maps host blobs into the host-visible window and takes them out again, whatever kind of window
 /// the door has (decision 9). A range is free again only after the guest sees nothing of its
-/// memory; one that could not be unmapped is never used again before a reset. Owned by the device,
-/// on its thread. The caller serialises calls on a resource.
+/// memory; one that could not be unmapped is never used again before a reset. Scanouts that show a
+/// blob follow it when its memory moves. Owned by the device, on its thread. The caller serialises
+/// calls on a resource.
 class BlobMapper {
   public:
     /// Called on the device thread, later.
     using Done = std::move_only_function<void(Result<void>)>;
 
-    BlobMapper(rutabaga::Gpu& gpu, HostVisibleWindow& window);
+    BlobMapper(rutabaga::Gpu& gpu, Scanouts& scanouts, HostVisibleWindow& window);
 
     /// An Error: nothing was begun, and `done` is not called.
     [[nodiscard]] Result<void> map(rutabaga::ResourceId resource, uint64_t offset, Done done);
@@ -51,11 +53,14 @@ class BlobMapper {
     [[nodiscard]] rutabaga::Completion<T> completion(Function function);
 
     void place(rutabaga::ResourceId resource, const rutabaga::WindowRange& range, Done done);
+    void follow(rutabaga::ResourceId resource, uint32_t scanout,
+                std::move_only_function<void()> done);
     void map_exported(rutabaga::ResourceId resource, Done done);
     void unmap_range(rutabaga::ResourceId resource, Result<void> answer, Done done);
     void forget(rutabaga::ResourceId resource);
 
     rutabaga::Gpu& gpu_;
+    Scanouts& scanouts_;
     HostVisibleWindow& window_;
     WindowRanges ranges_;
     std::unordered_map<rutabaga::ResourceId, Mapping> mappings_;

@@ -91,10 +91,10 @@ Result<Progress> set_scanout_blob(Processor& processor, Command& command) {
     processor.gpu().frame_blob(
         request.resource_id, layout,
         processor.completion<std::shared_ptr<const Frame>>(
-            [&processor, &command, request](FrameResult frame) {
+            [&processor, &command, request, layout](FrameResult frame) {
                 if (!frame) return processor.finish(command, std::unexpected(frame.error()));
                 processor.scanouts().show(request.scanout_id, request.resource_id, request.rect,
-                                          *std::move(frame));
+                                          *std::move(frame), layout);
                 processor.finish(command, {});
             }));
     return Progress::kPending;

@@ -120,7 +120,7 @@ Result<void> GpuDeviceImpl::start(EventLoop& loop, const Options& options) {
     const std::shared_ptr<Budget> budget = Budget::create(limits);
     window_charge_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, window_.committed()));
     gpu_ = std::make_unique<rutabaga::Gpu>(budget, completions_, std::move(renderers));
-    mapper_ = std::make_unique<BlobMapper>(*gpu_, window_);
+    mapper_ = std::make_unique<BlobMapper>(*gpu_, scanouts_, window_);
     processor_ = std::make_unique<Processor>(Processor::Parts{.gpu = *gpu_,
                                                               .scanouts = scanouts_,
                                                               .cursors = cursors_,

@@ -18,9 +18,25 @@ Result<uint32_t> Scanouts::check(uint32_t scanout) const {
 }
 
 void Scanouts::show(uint32_t scanout, rutabaga::ResourceId resource, const rutabaga::Rect& rect,
-                    std::shared_ptr<const rutabaga::Frame> frame) {
-    scanouts_[scanout] = {resource, rect};
+                    std::shared_ptr<const rutabaga::Frame> frame,
+                    std::optional<rutabaga::BlobLayout> layout) {
+    scanouts_[scanout] = {resource, rect, layout};
     sink_.set_scanout(scanout, std::move(frame));
+}
+
+std::optional<rutabaga::BlobLayout> Scanouts::layout_of(uint32_t scanout,
+                                                        rutabaga::ResourceId blob) const {
+    const Scanout& shown = scanouts_[scanout];
+    return shown.resource == blob ? shown.layout : std::nullopt;
+}
+
+void Scanouts::follow(uint32_t scanout, rutabaga::ResourceId blob,
+                      std::shared_ptr<const rutabaga::Frame> frame) {
+    if (!layout_of(scanout, blob)) return;
+    if (!frame) return turn_off(scanout);
+    const rutabaga::Rect all{0, 0, frame->width(), frame->height()};
+    sink_.set_scanout(scanout, std::move(frame));
+    sink_.flush(scanout, all);  // the guest knows of no change and sends none
 }
 
 void Scanouts::turn_off(uint32_t scanout) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,9 +24,17 @@ class Scanouts {
     /// The one check of a guest's scanout id (D10, CVE-2016-10029).
     [[nodiscard]] Result<uint32_t> check(uint32_t scanout) const;
 
-    /// Shows `frame`, the part `rect` of the resource, from now on.
+    /// Shows `frame`, the part `rect` of the resource, from now on. `layout`: of a blob.
     void show(uint32_t scanout, rutabaga::ResourceId resource, const rutabaga::Rect& rect,
-              std::shared_ptr<const rutabaga::Frame> frame);
+              std::shared_ptr<const rutabaga::Frame> frame,
+              std::optional<rutabaga::BlobLayout> layout = {});
+    /// How the scanout shows that blob, if it does.
+    [[nodiscard]] std::optional<rutabaga::BlobLayout> layout_of(uint32_t scanout,
+                                                                rutabaga::ResourceId blob) const;
+    /// The blob's memory has moved, and `frame` looks at it there; null: it is lost, and the
+    /// scanout is turned off. Nothing for a scanout that shows something else by now.
+    void follow(uint32_t scanout, rutabaga::ResourceId blob,
+                std::shared_ptr<const rutabaga::Frame> frame);
     void turn_off(uint32_t scanout);
     /// The resource goes: scanouts that show it are turned off.
     void forget_resource(rutabaga::ResourceId resource);
@@ -55,6 +64,7 @@ class Scanouts {
     struct Scanout {
         rutabaga::ResourceId resource = 0;  ///< 0: off
         rutabaga::Rect rect{};              ///< of the resource, px
+        std::optional<rutabaga::BlobLayout> layout;
     };
 
     std::vector<OutputSize> outputs_;

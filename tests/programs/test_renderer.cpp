@@ -190,9 +190,11 @@ void TestRenderer::export_blob(ResourceId resource, Completion<rutabaga::SharedM
     Memory* const memory = memory_of(resource);
     if (memory == nullptr || !memory->file)
         return done(fail(ErrorCode::kInvalidResource, "Resource {} is no blob.", resource));
-    UniqueFd copy = memory->file.duplicate();
+    UniqueFd copy = (memory->placed ? memory->window : memory->file).duplicate();
     if (!copy) return done(fail_errno("Cannot share a blob", errno));
-    answer(std::move(done), rutabaga::SharedMemory{std::move(copy), 0, memory->home.size()});
+    answer(std::move(done),
+           rutabaga::SharedMemory{std::move(copy), memory->placed ? memory->window_offset : 0,
+                                  memory->home.size()});
 }
 
 void TestRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange& range,
@@ -208,6 +210,9 @@ void TestRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange& 
     if (fail_) return answer(std::move(done), Result<void>());
     auto placed = Mapping::peer_file(range.fd, range.offset, range.size, Access::kReadWrite);
     if (!placed) return done(std::unexpected(placed.error()));
+    memory->window = UniqueFd(::fcntl(range.fd, F_DUPFD_CLOEXEC, 0));
+    if (!memory->window) return done(fail_errno("Cannot keep the window", errno));
+    memory->window_offset = range.offset;
     std::memcpy(placed->data(), memory->home.data(), memory->size);
     memory->placed = std::move(*placed);
     answer(std::move(done), Result<void>());
@@ -219,6 +224,7 @@ void TestRenderer::displace_blob(ResourceId resource, Completion<> done) {
         return done(fail(ErrorCode::kInvalidResource, "Resource {} is not placed.", resource));
     std::memcpy(memory->home.data(), memory->placed.data(), memory->size);
     memory->placed = {};
+    memory->window.reset();
     answer(std::move(done), Result<void>());
 }
 

@@ -67,9 +67,11 @@ class TestRenderer final : public rutabaga::Renderer {
     using Clock = DelayedTasks::Clock;
 
     struct Memory {
-        UniqueFd file;   ///< of a host blob: where it lives while it is not in the window
-        Mapping home;    ///< of `file`, or plain memory of a 3D resource; empty while placed
-        Mapping placed;  ///< of the window
+        UniqueFd file;    ///< of a host blob: where it lives while it is not in the window
+        Mapping home;     ///< of `file`, or plain memory of a 3D resource; empty while placed
+        Mapping placed;   ///< of the window
+        UniqueFd window;  ///< its file, while placed
+        uint64_t window_offset = 0;
         std::shared_ptr<Backing> backing;
         uint64_t size = 0;  ///< bytes
 

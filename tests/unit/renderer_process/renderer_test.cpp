@@ -166,6 +166,25 @@ TEST_P(AnyRenderer, DisplacedBlob_KeepsItsContentsAndLeavesTheWindowAlone) {
     EXPECT_EQ(word_at(view, 2 * kPageSize + 4), 0x1001u);
 }
 
+TEST_P(AnyRenderer, Blob_IsExportedWhereItLivesNow) {
+    const UniqueFd window = create_memfd("window", 4 * kPageSize).value();
+    const auto view = Mapping::own_file(window.get(), 0, 4 * kPageSize, Access::kReadWrite).value();
+    ASSERT_TRUE(create_context(1));
+    ASSERT_TRUE(create_blob(1, 7, kPageSize));
+    const auto first_word = [&] {
+        const auto memory = export_blob(7).value();
+        const auto mapped =
+            Mapping::peer_file(memory.fd.get(), memory.offset, memory.size, Access::kRead).value();
+        return word_at(mapped, 0);
+    };
+    ASSERT_TRUE(place(7, window.get(), 2 * kPageSize, kPageSize));
+    std::memset(view.data() + 2 * kPageSize, 0x11, kPageSize);
+    EXPECT_EQ(first_word(), 0x11111111u);
+    ASSERT_TRUE(displace(7));
+    std::memset(view.data() + 2 * kPageSize, 0x22, kPageSize);
+    EXPECT_EQ(first_word(), 0x11111111u);
+}
+
 TEST_P(AnyRenderer, Blob_CannotBePlacedTwiceOrDisplacedUnplaced) {
     const UniqueFd window = create_memfd("window", 4 * kPageSize).value();
     ASSERT_TRUE(create_context(1));

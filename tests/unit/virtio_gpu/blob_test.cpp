@@ -2,6 +2,7 @@
 // Host blobs and the host-visible window.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "unit/virtio_gpu/harness.h"
@@ -216,34 +217,206 @@ TEST_F(StaticBlobs, HostBlobsAreCheckedAtCreation) {
     EXPECT_EQ(gpu.device->census().resources, 1u);
 }
 
-TEST_F(StaticBlobs, AHostBlobIsScannedOut) {
-    gpu.create_host_blob(1, 7, 64 * 64 * 4);
+/// Blobs of 64x64 px that are shown.
+constexpr uint64_t kPicture = 64 * 64 * 4;
+
+SetScanoutBlob shown(uint32_t id, uint32_t scanout = 0, uint32_t height = 64) {
     SetScanoutBlob show{};
-    show.rect = {0, 0, 64, 64};
-    show.resource_id = 7;
+    show.rect = {0, 0, 64, height};
+    show.scanout_id = scanout;
+    show.resource_id = id;
     show.width = show.height = 64;
     show.format = kFormatB8G8R8X8;
     show.strides[0] = 256;
-    EXPECT_EQ(gpu.type_of({.type = kCmdSetScanoutBlob}, show), kRespOkNodata);
-    ASSERT_NE(gpu.sink.frames[0], nullptr);
-    uint32_t pixel = 0;
-    EXPECT_TRUE(gpu.sink.frames[0]->read({3, 3, 1, 1}, reinterpret_cast<std::byte*>(&pixel), 4));
-    EXPECT_EQ(pixel, 0x07070707u);
+    return show;
 }
 
-TEST_F(StaticBlobs, ScanoutsAreSetInOrderThoughOneExportIsSlow) {
-    gpu.create_host_blob(1, 7, 64 * 64 * 4);
-    gpu.create_2d(8, 32, 32);
-    SetScanoutBlob show{};
-    show.rect = {0, 0, 64, 64};
-    show.resource_id = 7;
-    show.width = show.height = 64;
-    show.format = kFormatB8G8R8X8;
-    show.strides[0] = 256;
+class ShownBlobs : public StaticBlobs {
+  protected:
+    ShownBlobs() : StaticBlobs(setup_with_outputs()) {
+        EXPECT_EQ(gpu.create_host_blob(1, 7, kPicture), kRespOkNodata);
+        EXPECT_EQ(gpu.create_host_blob(1, 8, kPicture), kRespOkNodata);
+    }
+    static Harness::Setup setup_with_outputs() {
+        Harness::Setup setup = setup_with_window();
+        setup.outputs.resize(3);
+        return setup;
+    }
+    uint32_t show(const SetScanoutBlob& request) {
+        return gpu.type_of({.type = kCmdSetScanoutBlob}, request);
+    }
+    void draw(uint32_t id, uint8_t value) {
+        std::memset(gpu.renderer->blob_bytes(id), value, kPicture);
+    }
+    /// The value of all bytes of a pixel; -1 when the scanout is off.
+    int seen(uint32_t scanout = 0) {
+        const auto& frame = gpu.sink.frames[scanout];
+        if (!frame) return -1;
+        uint32_t pixel = 0;
+        EXPECT_TRUE(frame->read({3, 3, 1, 1}, reinterpret_cast<std::byte*>(&pixel), 4));
+        EXPECT_EQ(pixel, (pixel & 0xff) * 0x01010101u);
+        return static_cast<int>(pixel & 0xff);
+    }
+    size_t exports() {
+        return static_cast<size_t>(std::ranges::count(gpu.renderer->state.calls, "export_blob 7"));
+    }
+};
+
+TEST_F(ShownBlobs, AHostBlobIsScannedOut) {
+    EXPECT_EQ(show(shown(7)), kRespOkNodata);
+    EXPECT_EQ(seen(), 7);
+}
+
+TEST_F(ShownBlobs, AMappedBlobIsShownWhereItLivesNow) {
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    ASSERT_EQ(gpu.map_blob(7, 4 * kPage), kRespOkMapInfo);
+    draw(7, 0x11);
+    EXPECT_EQ(seen(), 0x11);
+    std::memset(&at(4 * kPage), 0x12, kPicture);  // the guest draws
+    EXPECT_EQ(seen(), 0x12);
+    ASSERT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    EXPECT_EQ(seen(), 0x12);
+    draw(7, 0x13);
+    EXPECT_EQ(seen(), 0x13);
+}
+
+TEST_F(ShownBlobs, ABlobThatIsMappedFirstIsShownAndFollowed) {
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    draw(7, 0x21);
+    EXPECT_EQ(seen(), 0x21);
+    ASSERT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    ASSERT_EQ(gpu.map_blob(7, 32 * kPage), kRespOkMapInfo);
+    draw(7, 0x22);
+    EXPECT_EQ(seen(), 0x22);
+}
+
+TEST_F(ShownBlobs, ABlobThatTakesTheRangeIsNotShownInstead) {
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    ASSERT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    ASSERT_EQ(gpu.map_blob(8, 0), kRespOkMapInfo);
+    EXPECT_EQ(seen(), 7);
+}
+
+TEST_F(ShownBlobs, ABlobThatMovesIsShownWholeWithoutAFlushOfTheGuest) {
+    ASSERT_EQ(show(shown(7, 0, 32)), kRespOkNodata);
+    gpu.sink.flushes.clear();
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    ASSERT_EQ(gpu.sink.flushes.size(), 1u);
+    EXPECT_EQ(gpu.sink.flushes[0].damage.width, 64u);
+    EXPECT_EQ(gpu.sink.flushes[0].damage.height, 32u);
+}
+
+TEST_F(ShownBlobs, EveryScanoutFollowsInItsOwnLayoutAndNoOther) {
+    ASSERT_EQ(show(shown(7, 0)), kRespOkNodata);
+    ASSERT_EQ(show(shown(8, 1)), kRespOkNodata);
+    ASSERT_EQ(show(shown(7, 2, 16)), kRespOkNodata);
+    const auto other = gpu.sink.frames[1];
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    draw(7, 0x31);
+    EXPECT_EQ(seen(0), 0x31);
+    EXPECT_EQ(seen(2), 0x31);
+    EXPECT_EQ(gpu.sink.frames[0]->height(), 64u);
+    EXPECT_EQ(gpu.sink.frames[2]->height(), 16u);
+    EXPECT_EQ(gpu.sink.frames[1], other);
+}
+
+TEST_F(ShownBlobs, ABlobThatNobodyShowsIsNotExported) {
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    ASSERT_EQ(show(shown(0)), kRespOkNodata);  // off
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    ASSERT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    EXPECT_EQ(exports(), 1u);
+}
+
+TEST_F(ShownBlobs, TheGuestHearsOfTheMoveWhenTheScanoutHasFollowed) {
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
     gpu.renderer->held = {"export_blob"};
-    gpu.send(Header{.type = kCmdSetScanoutBlob}, show);
+    const uint16_t map = gpu.send(Header{.type = kCmdResourceMapBlob}, ResourceMapBlob{7, 0, 0});
+    const uint16_t unmap = gpu.send(Header{.type = kCmdResourceUnmapBlob}, ResourceUnmapBlob{7, 0});
+    gpu.run();
+    EXPECT_FALSE(gpu.answer(map));
+    EXPECT_EQ(gpu.create_2d(20, 8, 8), kRespOkNodata);  // nothing else waits
+    gpu.renderer->answer_all();
+    gpu.run();
+    EXPECT_EQ(gpu.answer(map)->type(), kRespOkMapInfo);
+    EXPECT_FALSE(gpu.answer(unmap));
+    EXPECT_EQ(at(0), std::byte{7}) << "the range is empty while the scanout still shows it";
+    gpu.renderer->answer_all();
+    gpu.run();
+    EXPECT_EQ(gpu.answer(unmap)->type(), kRespOkNodata);
+    EXPECT_TRUE(reads_as_zero(0, kPicture));
+    EXPECT_EQ(seen(), 7);
+}
+
+TEST_F(ShownBlobs, AScanoutThatShowsSomethingElseByThenKeepsIt) {
+    ASSERT_EQ(show(shown(7, 0)), kRespOkNodata);
+    ASSERT_EQ(show(shown(7, 1)), kRespOkNodata);
+    gpu.create_2d(20, 32, 32);
+    gpu.renderer->held = {"export_blob"};
+    const uint16_t map = gpu.send(Header{.type = kCmdResourceMapBlob}, ResourceMapBlob{7, 0, 0});
+    gpu.run();
+    ASSERT_EQ(gpu.set_scanout(0, 20, {0, 0, 32, 32}), kRespOkNodata);
+    ASSERT_EQ(gpu.set_scanout(1, 0, {}), kRespOkNodata);
+    gpu.renderer->answer_all();
+    gpu.run();
+    EXPECT_EQ(gpu.answer(map)->type(), kRespOkMapInfo);
+    EXPECT_EQ(gpu.sink.frames[0]->width(), 32u);
+    EXPECT_EQ(seen(1), -1);
+}
+
+TEST_F(ShownBlobs, AScanoutThatCannotFollowIsTurnedOff) {
+    ASSERT_EQ(show(shown(7, 0)), kRespOkNodata);
+    ASSERT_EQ(show(shown(7, 1)), kRespOkNodata);
+    ASSERT_EQ(show(shown(8, 2)), kRespOkNodata);
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    const Error crash{ErrorCode::kDeviceLost, "It crashed."};
+    gpu.renderer->failing = {{"displace_blob", crash}, {"export_blob", crash}};
+    EXPECT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    EXPECT_EQ(seen(0), -1);
+    EXPECT_EQ(seen(1), -1);
+    EXPECT_EQ(seen(2), 8);
+    EXPECT_TRUE(reads_as_zero(0, kPicture));
+    gpu.renderer->failing.clear();
+    EXPECT_EQ(show(shown(7)), kRespOkNodata);
+    EXPECT_EQ(seen(), 7);
+}
+
+TEST_F(ShownBlobs, ABlobThatCannotBePlacedIsShownAsBefore) {
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    gpu.renderer->failing["place_blob"] = {ErrorCode::kOutOfMemory, "The GPU is full."};
+    EXPECT_EQ(gpu.map_blob(7, 0), kRespErrOutOfMemory);
+    draw(7, 0x41);
+    EXPECT_EQ(seen(), 0x41);
+}
+
+TEST_F(ShownBlobs, AResetInTheMiddleLeavesTheScanoutOff) {
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    gpu.renderer->held = {"export_blob"};
+    gpu.send(Header{.type = kCmdResourceMapBlob}, ResourceMapBlob{7, 0, 0});
+    gpu.run();
+    gpu.reset();
+    gpu.renderer->answer_all();
+    gpu.turn();
+    EXPECT_EQ(seen(), -1);
+    EXPECT_EQ(gpu.device->census().pending_commands, 0u);
+}
+
+TEST_F(ShownBlobs, Unref_TurnsOffAndAsksForNoFrame) {
+    ASSERT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    ASSERT_EQ(show(shown(7)), kRespOkNodata);
+    EXPECT_EQ(gpu.unref(7), kRespOkNodata);
+    EXPECT_EQ(seen(), -1);
+    EXPECT_EQ(exports(), 1u);
+}
+
+TEST_F(ShownBlobs, ScanoutsAreSetInOrderThoughOneExportIsSlow) {
+    gpu.create_2d(20, 32, 32);
+    gpu.renderer->held = {"export_blob"};
+    gpu.send(Header{.type = kCmdSetScanoutBlob}, shown(7));
     const uint16_t second =
-        gpu.send(Header{.type = kCmdSetScanout}, SetScanout{{0, 0, 32, 32}, 0, 8});
+        gpu.send(Header{.type = kCmdSetScanout}, SetScanout{{0, 0, 32, 32}, 0, 20});
     gpu.run();
     EXPECT_FALSE(gpu.answer(second));
     gpu.renderer->answer_all();
@@ -312,6 +485,15 @@ TEST_F(DynamicBlobs, AreExportedAndMappedInWholePages) {
     EXPECT_FALSE(gpu.renderer->called("place_blob 1"));
     EXPECT_EQ(gpu.unmap_blob(1), kRespOkNodata);
     EXPECT_EQ(window->unmapped[0], std::pair(uint64_t{0}, 2 * kPage));
+}
+
+TEST_F(DynamicBlobs, ThatAreShownStayWhereTheyAre) {
+    ASSERT_EQ(gpu.create_host_blob(1, 7, kPicture), kRespOkNodata);
+    ASSERT_EQ(gpu.type_of({.type = kCmdSetScanoutBlob}, shown(7)), kRespOkNodata);
+    const auto frame = gpu.sink.frames[0];
+    EXPECT_EQ(gpu.map_blob(7, 0), kRespOkMapInfo);
+    EXPECT_EQ(gpu.unmap_blob(7), kRespOkNodata);
+    EXPECT_EQ(gpu.sink.frames[0], frame);
 }
 
 TEST_F(DynamicBlobs, OverTheWindowsLimitAreOutOfMemory) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fcntl.h>
+
 #include <deque>
 #include <functional>
 #include <map>
@@ -113,7 +115,8 @@ class FakeRenderer final : public rutabaga::Renderer {
                      rutabaga::Completion<rutabaga::SharedMemory> done) override {
         const Blob& blob = blobs_.at(resource);
         note("export_blob", resource, std::move(done),
-             rutabaga::SharedMemory{blob.fd.duplicate(), 0, blob.size});
+             rutabaga::SharedMemory{(blob.window ? blob.window : blob.fd).duplicate(),
+                                    blob.window_offset, blob.size});
     }
     void place_blob(rutabaga::ResourceId resource, const rutabaga::WindowRange& range,
                     rutabaga::Completion<> done) override {
@@ -124,6 +127,8 @@ class FakeRenderer final : public rutabaga::Renderer {
             placed_on_zeroes = placed_on_zeroes && there->data()[0] == std::byte{0};
             std::memcpy(there->data(), blob.mapping.data(), blob.size);
             blob.mapping = *std::move(there);
+            blob.window = UniqueFd(::fcntl(range.fd, F_DUPFD_CLOEXEC, 0));
+            blob.window_offset = range.offset;
         }
         note("place_blob", resource, std::move(done));
     }
@@ -133,6 +138,8 @@ class FakeRenderer final : public rutabaga::Renderer {
         if (!home) return done(std::unexpected(home.error()));
         std::memcpy(home->data(), blob.mapping.data(), blob.size);
         blob.mapping = *std::move(home);
+        blob.window.reset();
+        blob.window_offset = 0;
         note("displace_blob", resource, std::move(done));
     }
     void transfer_to_host(rutabaga::ContextId, rutabaga::ResourceId resource,
@@ -170,7 +177,9 @@ class FakeRenderer final : public rutabaga::Renderer {
     struct Blob {
         UniqueFd fd;
         uint64_t size = 0;
-        Mapping mapping;
+        Mapping mapping;  ///< of where it lives
+        UniqueFd window;  ///< empty: it is not placed
+        uint64_t window_offset = 0;
     };
 
     template <typename T, typename... Value>
