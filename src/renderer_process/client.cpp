@@ -33,9 +33,8 @@ std::unexpected<Error> no_process() {
 
 void RendererProcess::create_context(ContextId context, const rutabaga::ContextInfo& info,
                                      Completion<> done) {
-    if (!child_)
-        if (auto started = start_child(); !started)
-            return done(std::unexpected(std::move(started).error()));
+    if (auto started = want_child(); !started)
+        return done(std::unexpected(std::move(started).error()));
     CreateContext body{};
     body.context = context;
     body.capset = info.capset_id;
@@ -151,9 +150,8 @@ void RendererProcess::create_blob(ContextId context, ResourceId resource,
 
 void RendererProcess::create_3d(ResourceId resource, const wire::ResourceCreate3d& request,
                                 Completion<> done) {
-    if (!child_)
-        if (auto started = start_child(); !started)
-            return done(std::unexpected(std::move(started).error()));
+    if (auto started = want_child(); !started)
+        return done(std::unexpected(std::move(started).error()));
     wire::ResourceCreate3d body = request;
     body.resource_id = resource;
     resources_.insert_or_assign(resource, ResourceState{child_->generation});

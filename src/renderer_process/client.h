@@ -21,6 +21,7 @@
 #include "renderer_process/child_process.h"
 #include "renderer_process/messages.h"
 #include "renderer_process/pending_fences.h"
+#include "renderer_process/start_limit.h"
 #include "rutabaga/renderer.h"
 #include "virtio/guest_memory.h"
 
@@ -41,6 +42,11 @@ struct ClientOptions {
     /// A fence may be out as long as its work takes; after each such time we ask whether the
     /// process still answers.
     std::chrono::milliseconds fence_limit{20'000};
+    /// A guest can end its renderer as fast as that starts, and each start costs the host some
+    /// milliseconds: so many in a row are possible beside the first, and one more for each interval
+    /// that passes. A context that comes too early is OUT_OF_MEMORY.
+    uint32_t start_burst = 8;
+    std::chrono::milliseconds start_interval{2'000};
     /// Bytes that may wait for the renderer, at most 64 MiB; over it the guest's command is
     /// OUT_OF_MEMORY.
     size_t max_queued = size_t{32} << 20;
@@ -53,8 +59,8 @@ struct ClientOptions {
 /// What the process says is hostile: it is checked, and a process that breaks the protocol, ends,
 /// or leaves a request unanswered is killed. Then every request that is out is answered
 /// kDeviceLost, its contexts are reported lost, its fences are reported done, and the next context
-/// gets a new process. Answers wait until the kernel has ended the process, so that whoever hears
-/// "displaced" knows that nothing writes there any more.
+/// gets a new process (start_burst bounds how often). Answers wait until the kernel has ended the
+/// process, so that whoever hears "displaced" knows that nothing writes there any more.
 ///
 /// Nothing here blocks the device thread, with three short exceptions: create() waits for the first
 /// process, a later start takes the few milliseconds of posix_spawn, and the destructor waits (at
@@ -169,6 +175,8 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
 
     // The process: client_life.cpp.
     [[nodiscard]] Result<void> start_child();
+    /// As start_child() where the guest is why: within its limit. Nothing when there is a process.
+    [[nodiscard]] Result<void> want_child();
     [[nodiscard]] Result<void> wait_for_hello();
     /// Ends the process that serves now; what was asked of it is answered kDeviceLost.
     void lose_child(const Error& why);
@@ -235,6 +243,7 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
     bool owns_3d_ = false;
 
     std::unique_ptr<Child> child_;  ///< null: the next context starts one
+    StartLimit starts_;
     std::list<Ending> ending_;
     uint64_t generations_ = 0;
     Error lost_because_;  ///< the last process that was lost

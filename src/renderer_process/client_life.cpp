@@ -44,6 +44,7 @@ RendererProcess::RendererProcess(EventLoop& loop, virtio::GuestMemory& memory,
       memory_(memory),
       sink_(std::move(sink)),
       options_(std::move(options)),
+      starts_(options_.start_burst, options_.start_interval),
       timer_(loop, [this] { check_deadlines(); }) {}
 
 RendererProcess::~RendererProcess() {
@@ -83,6 +84,16 @@ Result<void> RendererProcess::start_child() {
     }
     if (!child_) return std::unexpected(lost_because_);
     return {};
+}
+
+Result<void> RendererProcess::want_child() {
+    if (child_) return {};
+    const auto wait = starts_.take(Clock::now());
+    if (wait > Clock::duration::zero())
+        return fail(ErrorCode::kOutOfMemory,
+                    "Renderer processes of this guest end too often; one can start in {} ms again.",
+                    std::chrono::ceil<std::chrono::milliseconds>(wait).count());
+    return start_child();
 }
 
 Result<void> RendererProcess::wait_for_hello() {

@@ -113,6 +113,7 @@ class RendererTest : public ::testing::Test {
         options.reset_deadline = kPatience;
         options.start_deadline = kPatience;
         options.exit_limit = kPatience;
+        options.start_burst = 1000;
         return options;
     }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 
 #include "base/checked.h"
 #include "base/mapping.h"
@@ -12,15 +13,68 @@
 #include "renderer_process/exported_memory.h"
 #include "renderer_process/guest_regions.h"
 #include "renderer_process/pending_fences.h"
+#include "renderer_process/start_limit.h"
 
 namespace swede::renderer_process {
 namespace {
 
+using namespace std::chrono_literals;
 using TimePoint = PendingFences::TimePoint;
 
 TimePoint at(int seconds) {
     return TimePoint(std::chrono::seconds(seconds));
 }
+
+// --- StartLimit ---
+
+constexpr StartLimit::Duration kNow{};
+
+TEST(StartLimit, ABurstStartsAtOnceAndNoMore) {
+    StartLimit limit(3, 2s);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(limit.take(at(100)), kNow);
+    EXPECT_EQ(limit.take(at(100)), 2s);
+    EXPECT_EQ(limit.take(at(101)), 1s);
+    EXPECT_EQ(limit.take(at(101) + 1ns), 1s - 1ns);
+}
+
+TEST(StartLimit, OneMoreStartsForEachInterval) {
+    StartLimit limit(3, 2s);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(limit.take(at(100)), kNow);
+    EXPECT_EQ(limit.take(at(102)), kNow);
+    EXPECT_EQ(limit.take(at(102)), 2s);
+    EXPECT_EQ(limit.take(at(105)), kNow);
+    EXPECT_EQ(limit.take(at(105)), 1s);
+}
+
+TEST(StartLimit, WhatIsRefusedDoesNotCount) {
+    StartLimit limit(1, 10s);
+    EXPECT_EQ(limit.take(at(100)), kNow);
+    for (int i = 0; i < 1000; ++i) EXPECT_EQ(limit.take(at(109)), 1s);
+    EXPECT_EQ(limit.take(at(110)), kNow);
+}
+
+TEST(StartLimit, NoMoreThanABurstIsSaved) {
+    StartLimit limit(3, 2s);
+    EXPECT_EQ(limit.take(at(1)), kNow);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(limit.take(at(1'000'000)), kNow);
+    EXPECT_EQ(limit.take(at(1'000'000)), 2s);
+}
+
+TEST(StartLimit, NeverMoreThanTheRateInTheLongRun) {
+    StartLimit limit(8, 2s);
+    int starts = 0;
+    for (int tick = 0; tick < 10'000; ++tick)
+        if (limit.take(at(5) + tick * 100ms) == kNow) ++starts;
+    EXPECT_EQ(starts, 8 + 499);  // 999.9 seconds
+}
+
+TEST(StartLimit, NothingIsPossibleWithoutABurst) {
+    StartLimit limit(0, 2s);
+    EXPECT_EQ(limit.take(at(100)), 2s);
+    EXPECT_EQ(limit.take(at(200)), 2s);
+}
+
+// --- PendingFences ---
 
 TEST(PendingFences, AreTakenOnce) {
     PendingFences fences;

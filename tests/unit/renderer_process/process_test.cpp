@@ -427,6 +427,98 @@ TEST_F(ProcessTest, Reset_AfterACrashWaitsForItsEnd) {
     expect_service(1);
 }
 
+// --- a guest that ends process after process ---
+
+class StartsTest : public ProcessTest {
+  protected:
+    /// Ends the process, in which there is this context.
+    void lose(rutabaga::ContextId context) {
+        crash(context);
+        ASSERT_TRUE(wait_until([&] { return sink_->lost.contains(context); }));
+        ASSERT_TRUE(everything_ended());
+    }
+    static ClientOptions few(std::chrono::milliseconds interval) {
+        ClientOptions options = patient();
+        options.start_burst = 2;
+        options.start_interval = interval;
+        return options;
+    }
+};
+
+TEST_F(StartsTest, AreBounded) {
+    start_process(few(1h));
+    for (rutabaga::ContextId context = 1; context <= 3; ++context) {  // the first one and two more
+        ASSERT_TRUE(create_context(context));
+        lose(context);
+    }
+    for (rutabaga::ContextId context = 4; context < 100; ++context) {
+        const auto refused = create_context(context);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+        EXPECT_NE(refused.error().message.find("end too often"), std::string::npos)
+            << refused.error().message;
+    }
+    const auto texture = await([&](auto done) { renderer_->create_3d(7, {}, std::move(done)); });
+    ASSERT_FALSE(texture);
+    EXPECT_EQ(texture.error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(process_->process_id(), 0);
+}
+
+TEST_F(StartsTest, AreBoundedAcrossResets) {
+    start_process(few(1h));
+    for (rutabaga::ContextId context = 1; context <= 3; ++context) {
+        ASSERT_TRUE(create_context(context));
+        lose(context);
+        ASSERT_TRUE(reset());
+    }
+    EXPECT_FALSE(create_context(4));
+    EXPECT_TRUE(reset());
+}
+
+TEST_F(StartsTest, ArePossibleAgainLater) {
+    start_process(few(50ms));
+    for (rutabaga::ContextId context = 1; context <= 3; ++context) {
+        ASSERT_TRUE(create_context(context));
+        lose(context);
+    }
+    rutabaga::ContextId context = 4;
+    ASSERT_TRUE(wait_until([&] { return create_context(++context).has_value(); }));
+    EXPECT_NE(process_->process_id(), 0);
+}
+
+TEST_F(StartsTest, AContextThatNeedsNoneIsNotRefused) {
+    start_process(few(1h));
+    for (rutabaga::ContextId context = 1; context <= 3; ++context) {
+        ASSERT_TRUE(create_context(context));
+        if (context < 3) lose(context);
+    }
+    for (rutabaga::ContextId context = 4; context < 30; ++context)
+        EXPECT_TRUE(create_context(context));
+}
+
+TEST_F(StartsTest, ThatFailCountToo) {
+    ClientOptions options = few(1h);
+    int starts = 0;
+    options.start = [&]() -> Result<renderer_process::ChildProcess> {
+        if (++starts == 1) return spawn("/proc/self/exe", {"renderer"});
+        return fail(ErrorCode::kSystem, "There is no more room.");
+    };
+    start_process(std::move(options));
+    ASSERT_TRUE(create_context(1));
+    lose(1);
+    for (rutabaga::ContextId context = 2; context < 10; ++context)
+        EXPECT_FALSE(create_context(context));
+    EXPECT_EQ(starts, 3);
+}
+
+TEST_F(StartsTest, AreEnoughForUsersByDefault) {
+    const ClientOptions defaults;
+    EXPECT_GE(defaults.start_burst, 4u);
+    EXPECT_LE(defaults.start_burst, 16u);
+    EXPECT_GE(defaults.start_interval, 1s) << "a loop of crashes may not keep a core busy";
+    EXPECT_LE(defaults.start_interval, 5s);
+}
+
 // --- a process that does not read ---
 
 TEST_F(ProcessTest, UnreadCommands_AreBounded) {
