@@ -7,8 +7,8 @@ namespace swede {
 namespace {
 
 constexpr std::array<std::string_view, Budget::kKinds> kNames{
-    "host bytes", "resources",      "contexts",         "backing segments",
-    "mappings",   "pending fences", "pending commands", "attachments"};
+    "host bytes",       "resources",   "contexts", "backing segments", "mappings", "pending fences",
+    "pending commands", "attachments", "rings"};
 
 size_t index_of(BudgetKind kind) {
     return static_cast<size_t>(kind);
@@ -30,6 +30,7 @@ Budget::Limits Budget::default_limits() {
     limits[index_of(BudgetKind::kPendingFences)] = 65536;
     limits[index_of(BudgetKind::kPendingCommands)] = 4096;
     limits[index_of(BudgetKind::kAttachments)] = 262144;
+    limits[index_of(BudgetKind::kRings)] = 512;
     return limits;
 }
 

@@ -22,6 +22,7 @@ enum class BudgetKind : uint8_t {
     kPendingFences,    ///< accepted and not completed
     kPendingCommands,  ///< commands taken from a queue and not answered
     kAttachments,      ///< resources attached to contexts, each pair once
+    kRings,            ///< threads of guests with a stream of commands, each with one of ours
     kCount,
 };
 

@@ -158,6 +158,17 @@ void RendererProcess::create_3d(ResourceId resource, const wire::ResourceCreate3
     ask(Request::kCreate3d, bytes_of(body), std::move(done), resource);
 }
 
+void RendererProcess::import_3d(ResourceId resource, const wire::ResourceCreate3d& request,
+                                rutabaga::SharedMemory memory, Completion<> done) {
+    if (!child_)
+        if (auto started = start_child(); !started)
+            return done(std::unexpected(std::move(started).error()));
+    Import3d body{request, memory.offset, memory.size};
+    body.request.resource_id = resource;
+    resources_.insert_or_assign(resource, ResourceState{child_->generation});
+    ask(Request::kImport3d, bytes_of(body), std::move(done), resource, 0, memory.fd.get());
+}
+
 void RendererProcess::attach_backing(ResourceId resource, std::shared_ptr<Backing> backing) {
     const auto found = resources_.find(resource);
     if (found == resources_.end() || !serves(found->second.generation)) return;

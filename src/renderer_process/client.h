@@ -27,10 +27,21 @@
 
 namespace swede::renderer_process {
 
+/// What the renderer processes of one program offer. Shared by the RendererProcesses of many
+/// guests: the first process that says it is waited for, and later guests start theirs with their
+/// first context. Device thread only.
+struct Offer {
+    bool known = false;
+    bool owns_3d = false;
+    std::vector<rutabaga::Capset> capsets;
+};
+
 /// Deadlines and bounds of one renderer process. Zero is no special value.
 struct ClientOptions {
     /// Starts a process that serves renderers on its socket (server.h).
     std::function<Result<ChildProcess>()> start;
+    /// Null: create() starts a process and asks it. Else it does so once for all that share it.
+    std::shared_ptr<Offer> offer;
     /// From the start to its first word. Only the first process is waited for, in create().
     std::chrono::milliseconds start_deadline{5'000};
     /// From a request to its answer; and for a full socket, to the renderer's next read.
@@ -39,6 +50,9 @@ struct ClientOptions {
     std::chrono::milliseconds reset_deadline{700};
     /// For the kernel to end a killed process, before its requests are answered nevertheless.
     std::chrono::milliseconds exit_limit{250};
+    /// The destructor waits for no process; a thread does that. For a device of many guests, which
+    /// come and go beside one another.
+    bool reap_in_background = false;
     /// A fence may be out as long as its work takes; after each such time we ask whether the
     /// process still answers.
     std::chrono::milliseconds fence_limit{20'000};
@@ -64,11 +78,13 @@ struct ClientOptions {
 ///
 /// Nothing here blocks the device thread, with three short exceptions: create() waits for the first
 /// process, a later start takes the few milliseconds of posix_spawn, and the destructor waits (at
-/// most exit_limit) for the end of a process that it killed. Guest RAM that the VMM takes away is
-/// revoked in the process asynchronously, within request_deadline at the latest.
+/// most exit_limit, or not at all with reap_in_background) for the end of a process that it killed.
+/// Guest RAM that the VMM takes away is revoked in the process asynchronously, within
+/// request_deadline at the latest.
 class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMemory::Observer {
   public:
-    /// Starts the first process and hears its capsets. `loop` and `memory` outlive the renderer.
+    /// Starts the first process and hears its capsets, if they are not known yet. `loop` and
+    /// `memory` outlive the renderer.
     [[nodiscard]] static Result<std::unique_ptr<RendererProcess>> create(
         EventLoop& loop, virtio::GuestMemory& memory,
         std::shared_ptr<rutabaga::CompletionSink> sink, ClientOptions options);
@@ -87,6 +103,8 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
                      rutabaga::Completion<rutabaga::BlobInfo> done) override;
     void create_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d& request,
                    rutabaga::Completion<> done) override;
+    void import_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d& request,
+                   rutabaga::SharedMemory memory, rutabaga::Completion<> done) override;
     void attach_backing(rutabaga::ResourceId resource, std::shared_ptr<Backing> backing) override;
     void detach_backing(rutabaga::ResourceId resource) override;
     void destroy_resource(rutabaga::ResourceId resource, rutabaga::Completion<> done) override;
@@ -127,7 +145,7 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
     struct PendingRequest {
         Request type;
         uint32_t object;     ///< id of the context or resource that it creates or exports, or 0
-        uint64_t blob_size;  ///< bytes, of an export
+        uint64_t blob_size;  ///< bytes, of an export; 0 for a 3D resource
         Clock::time_point deadline;
         Waiter waiter;
     };
@@ -166,7 +184,7 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
     };
     struct ResourceState {
         uint64_t generation;
-        uint64_t size = 0;     ///< bytes, of a blob
+        uint64_t size = 0;     ///< bytes, of a blob; of a 3D resource 0
         uint64_t backing = 0;  ///< id, or 0
     };
 
@@ -239,6 +257,7 @@ class RendererProcess final : public rutabaga::Renderer, private virtio::GuestMe
     virtio::GuestMemory& memory_;
     std::shared_ptr<rutabaga::CompletionSink> sink_;
     const ClientOptions options_;
+    bool offer_known_ = false;
     std::vector<rutabaga::Capset> capsets_;
     bool owns_3d_ = false;
 

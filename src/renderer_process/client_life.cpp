@@ -2,6 +2,9 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <memory>
+#include <system_error>
+#include <thread>
 
 #include "base/log.h"
 #include "renderer_process/client.h"
@@ -14,6 +17,23 @@ log::Module log_("renderer_process");
 /// Bytes. More than max_queued: some messages cannot be refused. A process that leaves this much
 /// unread is lost.
 constexpr size_t kMaxUnsent = kMaxRequestPayload + (size_t{1} << 20);
+/// For a killed process that nobody waits for; a driver may take seconds to let go of a GPU.
+constexpr std::chrono::seconds kBackgroundLimit{60};
+
+void reap_now(const ChildProcess& process, std::chrono::milliseconds limit) {
+    if (!reap_within(process, limit))
+        log_.error("Renderer process {} was killed and does not end.", process.pid);
+}
+
+void reap_in_background(ChildProcess process) {
+    // By pointer: what is moved into a thread that cannot be made would be gone.
+    const auto shared = std::make_shared<const ChildProcess>(std::move(process));
+    try {
+        std::thread([shared] { reap_now(*shared, kBackgroundLimit); }).detach();
+    } catch (const std::system_error&) {
+        reap_now(*shared, std::chrono::milliseconds(0));  // its zombie stays until we end
+    }
+}
 
 }  // namespace
 
@@ -31,8 +51,14 @@ Result<std::unique_ptr<RendererProcess>> RendererProcess::create(
     ClientOptions options) {
     std::unique_ptr<RendererProcess> renderer(
         new RendererProcess(loop, memory, std::move(sink), std::move(options)));
-    SWEDE_TRY(renderer->start_child());
-    SWEDE_TRY(renderer->wait_for_hello());
+    if (const auto& offer = renderer->options_.offer; offer && offer->known) {
+        renderer->offer_known_ = true;
+        renderer->capsets_ = offer->capsets;
+        renderer->owns_3d_ = offer->owns_3d;
+    } else {
+        SWEDE_TRY(renderer->start_child());
+        SWEDE_TRY(renderer->wait_for_hello());
+    }
     memory.add_observer(renderer.get());
     return renderer;
 }
@@ -57,9 +83,15 @@ RendererProcess::~RendererProcess() {
                                  .limit = nullptr,
                                  .answers = {}});
     }
-    for (const Ending& ending : ending_)
-        if (!reap_within(ending.process, options_.exit_limit))
-            log_.error("Renderer process {} was killed and does not end.", ending.process.pid);
+    for (Ending& ending : ending_) {
+        ending.exit_watch.reset();
+        if (!reap(ending.process)) {
+            if (options_.reap_in_background)
+                reap_in_background(std::move(ending.process));
+            else
+                reap_now(ending.process, options_.exit_limit);
+        }
+    }
 }
 
 Result<void> RendererProcess::start_child() {
@@ -68,8 +100,7 @@ Result<void> RendererProcess::start_child() {
         loop_.watch(child->socket.fd(), EPOLLIN, [this](uint32_t events) { socket_ready(events); });
     if (!watch) {
         kill_process(child->process);
-        if (!reap_within(child->process, options_.exit_limit))
-            log_.error("Renderer process {} was killed and does not end.", child->process.pid);
+        reap_now(child->process, options_.exit_limit);
         return std::unexpected(std::move(watch).error());
     }
     child->socket_watch = std::move(*watch);

@@ -101,9 +101,11 @@ Result<void> RendererProcess::handle_hello(ByteReader payload) {
     }
     SWEDE_TRY(want_no_rest(payload));
     const bool owns_3d = hello.owns_3d_resources != 0;
-    if (child_->generation == 1) {
+    if (!offer_known_) {
+        offer_known_ = true;
         capsets_ = std::move(capsets);
         owns_3d_ = owns_3d;
+        if (options_.offer) *options_.offer = {true, owns_3d_, capsets_};
     } else if (const auto same =
                    [](const rutabaga::Capset& a, const rutabaga::Capset& b) {
                        return a.id == b.id && a.version == b.version && a.data == b.data;
@@ -192,7 +194,8 @@ Result<void> RendererProcess::handle_context_lost(ByteReader payload) {
 RendererProcess::Task RendererProcess::failure_of(PendingRequest request, Error why) {
     if (request.type == Request::kCreateContext) {
         contexts_.erase(request.object);
-    } else if (request.type == Request::kCreateBlob || request.type == Request::kCreate3d) {
+    } else if (request.type == Request::kCreateBlob || request.type == Request::kCreate3d ||
+               request.type == Request::kImport3d) {
         if (const auto found = resources_.find(request.object); found != resources_.end()) {
             const uint64_t backing = found->second.backing;
             resources_.erase(found);

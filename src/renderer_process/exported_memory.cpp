@@ -39,7 +39,7 @@ Result<uint64_t> steady_size(int fd) {
 Result<rutabaga::SharedMemory> accept_exported(UniqueFd fd, uint64_t offset, uint64_t size,
                                                uint64_t blob_size) {
     const uint64_t length = SWEDE_TRY(steady_size(fd.get()));
-    const auto wanted = page_align(blob_size);
+    const auto wanted = page_align(blob_size == 0 ? size : blob_size);
     if (!wanted || *wanted == 0 || !is_page_aligned(offset) || size < *wanted ||
         !range_fits(offset, *wanted, length))
         return fail(ErrorCode::kProtocol,

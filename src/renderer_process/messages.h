@@ -29,6 +29,7 @@ enum class Request : uint32_t {
     kDetachResource,
     kCreateBlob,
     kCreate3d,
+    kImport3d,
     kAttachBacking,
     kDetachBacking,
     kDestroyResource,
@@ -144,6 +145,14 @@ struct CreateBlob {
     uint64_t backing;  ///< id, or 0
 };
 static_assert(sizeof(CreateBlob) == 40);
+
+/// One fd: the memory.
+struct Import3d {
+    wire::ResourceCreate3d request;
+    uint64_t offset;  ///< bytes
+    uint64_t size;    ///< bytes
+};
+static_assert(sizeof(Import3d) == 64);
 
 struct AttachBacking {
     uint32_t resource;

@@ -18,12 +18,15 @@
 #include <span>
 #include <type_traits>
 
+#include "renderer_process/file_rules.h"
+
 namespace swede::renderer_process {
 namespace {
 
 /// Kinds, as bits of a row.
 constexpr uint8_t kMemory = 1 << static_cast<unsigned>(Sandbox::kMemoryOnly);
-constexpr uint8_t kAll = kMemory;
+constexpr uint8_t kGraphics = 1 << static_cast<unsigned>(Sandbox::kGraphics);
+constexpr uint8_t kAll = kMemory | kGraphics;
 
 /// A test on one argument: `argument` & `mask` == `value`.
 struct Condition {
@@ -46,8 +49,17 @@ constexpr Condition is_command(int command) {
 /// pthread_create's flags; without CLONE_THREAD it would be fork.
 constexpr uint64_t kCloneThread = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
 
+/// ioctl()'s of one driver, by the letter in the second byte of their numbers. Those of terminals
+/// are 'T': a renderer may hold one as stderr and must not type into it.
+constexpr Condition of_driver(uint64_t letter) {
+    return {1, 0xff00, letter << 8};
+}
+
 constexpr Row kRows[] = {
-    // Memory. Nothing here becomes executable: an attacker brings no code of his own.
+    // Memory. Only drivers, which translate shaders, make it executable: elsewhere an attacker
+    // brings no code of his own.
+    {SCMP_SYS(mmap), kGraphics},
+    {SCMP_SYS(mprotect), kGraphics},
     {SCMP_SYS(brk), kAll},
     {SCMP_SYS(mmap), kMemory, Condition{2, PROT_EXEC, 0}},
     {SCMP_SYS(mprotect), kMemory, Condition{2, PROT_EXEC, 0}},
@@ -120,6 +132,60 @@ constexpr Row kRows[] = {
     {SCMP_SYS(rt_sigreturn), kAll},
     {SCMP_SYS(sigaltstack), kAll},
     {SCMP_SYS(getrandom), kAll},
+    // What graphics drivers want beside. Files: to look, and to open what is there; Landlock says
+    // where (file_rules.cpp). Nothing is made, renamed or emptied.
+    {SCMP_SYS(openat), kGraphics, Condition{2, O_CREAT | O_TRUNC, 0}},
+    {SCMP_SYS(open), kGraphics, Condition{1, O_CREAT | O_TRUNC, 0}},
+    {SCMP_SYS(newfstatat), kGraphics},
+    {SCMP_SYS(stat), kGraphics},
+    {SCMP_SYS(lstat), kGraphics},
+    {SCMP_SYS(statx), kGraphics},
+    {SCMP_SYS(statfs), kGraphics},
+    {SCMP_SYS(access), kGraphics},
+    {SCMP_SYS(faccessat), kGraphics},
+    {SCMP_SYS(faccessat2), kGraphics},
+    {SCMP_SYS(readlink), kGraphics},
+    {SCMP_SYS(readlinkat), kGraphics},
+    {SCMP_SYS(getdents64), kGraphics},
+    {SCMP_SYS(getcwd), kGraphics},
+    {SCMP_SYS(fadvise64), kGraphics},
+    {SCMP_SYS(flock), kGraphics},
+    {SCMP_SYS(fcntl), kGraphics, is_command(F_SETFD)},
+    {SCMP_SYS(fcntl), kGraphics, is_command(F_DUPFD)},
+    // DRM, dma-buf, sync_file, udmabuf; KFD; NVIDIA's control, mode-setting and (plain numbers)
+    // unified memory.
+    {SCMP_SYS(ioctl), kGraphics, of_driver('d')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('b')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('>')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('u')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('K')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('F')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver('m')},
+    {SCMP_SYS(ioctl), kGraphics, of_driver(0)},
+    // Memory and threads of its own.
+    {SCMP_SYS(msync), kGraphics},
+    {SCMP_SYS(mincore), kGraphics},
+    {SCMP_SYS(mlock), kGraphics},
+    {SCMP_SYS(munlock), kGraphics},
+    {SCMP_SYS(membarrier), kGraphics},
+    {SCMP_SYS(get_mempolicy), kGraphics},
+    {SCMP_SYS(prctl), kGraphics, Condition{0, ~uint64_t{0}, PR_GET_NAME}},
+    {SCMP_SYS(prctl), kGraphics, Condition{0, ~uint64_t{0}, PR_SET_VMA}},
+    {SCMP_SYS(prlimit64), kGraphics, Condition{2, ~uint64_t{0}, 0}},  // reading alone
+    {SCMP_SYS(getrlimit), kGraphics},
+    {SCMP_SYS(getrusage), kGraphics},
+    {SCMP_SYS(clock_getres), kGraphics},
+    {SCMP_SYS(sched_getparam), kGraphics},
+    {SCMP_SYS(sched_getscheduler), kGraphics},
+    {SCMP_SYS(getcpu), kGraphics},
+    {SCMP_SYS(sysinfo), kGraphics},
+    {SCMP_SYS(uname), kGraphics},
+    {SCMP_SYS(getuid), kGraphics},
+    {SCMP_SYS(geteuid), kGraphics},
+    {SCMP_SYS(getgid), kGraphics},
+    {SCMP_SYS(getegid), kGraphics},
+    {SCMP_SYS(select), kGraphics},
+    {SCMP_SYS(pselect6), kGraphics},
 };
 
 using Filter = std::unique_ptr<std::remove_pointer_t<scmp_filter_ctx>, decltype(&seccomp_release)>;
@@ -150,7 +216,7 @@ Result<void> limit(__rlimit_resource resource, uint64_t value) {
 
 }  // namespace
 
-Result<void> prepare_process() {
+Result<void> prepare_process(Sandbox kind) {
     // A parent that has gone before this line is seen as a hang-up of the socket.
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return fail_errno("Cannot follow the device process", errno);
@@ -158,7 +224,10 @@ Result<void> prepare_process() {
         return fail_errno("Cannot give up new privileges", errno);
     if (::prctl(PR_SET_DUMPABLE, 0) != 0) return fail_errno("Cannot forbid dumps", errno);
     SWEDE_TRY(limit(RLIMIT_CORE, 0));
-    return limit(RLIMIT_NOFILE, kMaxRendererFds);
+    SWEDE_TRY(limit(RLIMIT_NOFILE, kMaxRendererFds));
+    // Before drivers are loaded, since it holds for the threads that come after.
+    if (kind == Sandbox::kGraphics) return restrict_files();
+    return {};
 }
 
 Result<void> enter_sandbox(Sandbox kind) {

@@ -13,11 +13,14 @@ enum class Sandbox : uint8_t {
     /// Memory, threads, time, and the fds it holds or is sent. It opens, connects to and executes
     /// nothing, and makes no memory executable.
     kMemoryOnly,
+    /// As much more as a graphics driver wants: it opens files that are there (where: file_rules.h)
+    /// and talks to GPUs, and makes memory executable. It connects to and executes nothing.
+    kGraphics,
 };
 
 /// Before any renderer exists: dies with its parent, dumps no core, gains no privilege by exec, and
-/// has no more than kMaxRendererFds fds.
-[[nodiscard]] Result<void> prepare_process();
+/// has no more than kMaxRendererFds fds; with kGraphics, opens files where drivers have business.
+[[nodiscard]] Result<void> prepare_process(Sandbox kind);
 
 /// One fd for each region of guest RAM and each blob, with room.
 inline constexpr uint64_t kMaxRendererFds = 65536;

@@ -12,7 +12,7 @@ namespace {
 log::Module log_("renderer_server");
 
 Result<void> serve(UniqueFd socket, Sandbox sandbox, const ServedRenderers& renderers) {
-    SWEDE_TRY(prepare_process());
+    SWEDE_TRY(prepare_process(sandbox));
     SWEDE_TRY(set_nonblocking(socket.get()));
     const std::unique_ptr<EventLoop> loop = SWEDE_TRY(EventLoop::create());
     Result<void> result;

@@ -54,6 +54,7 @@ const Server::Row Server::kRows[] = {
     {Request::kDetachResource, sizeof(DetachResource), false, 0, false, &Server::detach_resource},
     {Request::kCreateBlob, sizeof(CreateBlob), false, 0, true, &Server::create_blob},
     {Request::kCreate3d, sizeof(wire::ResourceCreate3d), false, 0, true, &Server::create_3d},
+    {Request::kImport3d, sizeof(Import3d), false, 1, true, &Server::import_3d},
     {Request::kAttachBacking, sizeof(AttachBacking), false, 0, false, &Server::attach_backing},
     {Request::kDetachBacking, sizeof(ResourceOnly), false, 0, false, &Server::detach_backing},
     {Request::kDestroyResource, sizeof(ResourceOnly), false, 0, true, &Server::destroy_resource},
@@ -390,23 +391,41 @@ Result<void> Server::create_blob(Incoming& message) {
     return {};
 }
 
+rutabaga::Renderer* Server::renderer_of_3d(uint64_t request) {
+    const auto owner =
+        std::ranges::find_if(renderers_, [](const auto& r) { return r->owns_3d_resources(); });
+    if (owner != renderers_.end()) return owner->get();
+    answer_error(request, Error{ErrorCode::kUnsupported, "No renderer does 3D."});
+    return nullptr;
+}
+
+rutabaga::Completion<> Server::made(rutabaga::ResourceId id, uint64_t request) {
+    return {sink_, [this, request, id](Result<void> result) {
+                if (result) return answer(request, Answer{});
+                resources_.erase(id);
+                answer_error(request, result.error());
+            }};
+}
+
 Result<void> Server::create_3d(Incoming& message) {
     const auto body = SWEDE_TRY(message.payload.read<wire::ResourceCreate3d>());
     if (refuse_new_resource(body.resource_id, message.request)) return {};
-    const auto owner =
-        std::ranges::find_if(renderers_, [](const auto& r) { return r->owns_3d_resources(); });
-    if (owner == renderers_.end()) {
-        answer_error(message.request, Error{ErrorCode::kUnsupported, "No renderer does 3D."});
-        return {};
-    }
-    resources_.emplace(body.resource_id, ResourceState{owner->get()});
-    (*owner)->create_3d(
-        body.resource_id, body,
-        {sink_, [this, request = message.request, id = body.resource_id](Result<void> result) {
-             if (result) return answer(request, Answer{});
-             resources_.erase(id);
-             answer_error(request, result.error());
-         }});
+    rutabaga::Renderer* const owner = renderer_of_3d(message.request);
+    if (owner == nullptr) return {};
+    resources_.emplace(body.resource_id, ResourceState{owner});
+    owner->create_3d(body.resource_id, body, made(body.resource_id, message.request));
+    return {};
+}
+
+Result<void> Server::import_3d(Incoming& message) {
+    const auto body = SWEDE_TRY(message.payload.read<Import3d>());
+    const rutabaga::ResourceId id = body.request.resource_id;
+    if (refuse_new_resource(id, message.request)) return {};
+    rutabaga::Renderer* const owner = renderer_of_3d(message.request);
+    if (owner == nullptr) return {};
+    resources_.emplace(id, ResourceState{owner});
+    owner->import_3d(id, body.request, {std::move(message.fds.front()), body.offset, body.size},
+                     made(id, message.request));
     return {};
 }
 

@@ -90,6 +90,7 @@ class Server final : private ReportSink::Receiver {
     Result<void> detach_resource(Incoming& message);
     Result<void> create_blob(Incoming& message);
     Result<void> create_3d(Incoming& message);
+    Result<void> import_3d(Incoming& message);
     Result<void> attach_backing(Incoming& message);
     Result<void> detach_backing(Incoming& message);
     Result<void> destroy_resource(Incoming& message);
@@ -106,6 +107,10 @@ class Server final : private ReportSink::Receiver {
     /// Null, and the request answered with an error, when there is no such resource.
     [[nodiscard]] rutabaga::Renderer* renderer_of(rutabaga::ResourceId resource, uint64_t request);
     [[nodiscard]] ContextState* context(rutabaga::ContextId context);
+    /// Null, and the request answered with an error, when no renderer owns 3D resources.
+    [[nodiscard]] rutabaga::Renderer* renderer_of_3d(uint64_t request);
+    /// Answers the request that makes a resource; the id is free again when that failed.
+    [[nodiscard]] rutabaga::Completion<> made(rutabaga::ResourceId resource, uint64_t request);
     [[nodiscard]] bool refuse_new_resource(rutabaga::ResourceId resource, uint64_t request);
 
     std::move_only_function<void(const Error&)> ended_;

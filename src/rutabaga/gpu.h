@@ -58,6 +58,9 @@ class Gpu {
     // Resources.
     [[nodiscard]] Result<void> create_2d(const wire::ResourceCreate2d& request);
     void create_3d(const wire::ResourceCreate3d& request, Completion<> done);
+    /// A 3D resource over memory that another guest's Gpu exported: see Renderer. The caller has
+    /// checked that `memory` cannot shrink.
+    void import_3d(const wire::ResourceCreate3d& request, SharedMemory memory, Completion<> done);
     /// `backing`: guest memory of GUEST and HOST3D_GUEST blobs, null otherwise. The id is taken
     /// while the creation is out, and free again if it fails.
     void create_blob(ContextId context, ResourceId resource, const BlobRequest& request,
@@ -93,7 +96,7 @@ class Gpu {
     void frame_blob(ResourceId resource, const BlobLayout& layout,
                     Completion<std::shared_ptr<const Frame>> done);
 
-    // Host-visible memory of blobs: see Renderer.
+    // Host-visible memory of blobs, and for export_blob() of 3D resources too: see Renderer.
     void export_blob(ResourceId resource, Completion<SharedMemory> done);
     void place_blob(ResourceId resource, const WindowRange& range, Completion<> done);
     void displace_blob(ResourceId resource, Completion<> done);
@@ -132,6 +135,8 @@ class Gpu {
                                           const BlobRequest& request,
                                           const std::shared_ptr<Backing>& backing);
     [[nodiscard]] Result<void> enter_3d(const wire::ResourceCreate3d& request);
+    /// The renderer's answer to the making of a 3D resource that was entered.
+    [[nodiscard]] Completion<> when_made_3d(ResourceId id, Completion<> done);
     void detach_everywhere(Resource& resource);
     static void drop_backing(Resource& resource);
     void transfer(ContextId context, const wire::TransferHost3d& transfer, bool to_host,

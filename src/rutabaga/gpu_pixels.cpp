@@ -9,10 +9,11 @@
 namespace swede::rutabaga {
 namespace {
 
-/// `memory` as a renderer exported it holds whole pages, and all of a blob of `size` bytes.
+/// `memory` as a renderer exported it holds whole pages, and all of a blob of `size` bytes. Of a 3D
+/// resource (`size` 0) the renderer alone knows how many.
 Result<void> check_export(const SharedMemory& memory, uint64_t size) {
     if (memory.fd && is_page_aligned(memory.offset) && is_page_aligned(memory.size) &&
-        memory.size >= size && checked_add(memory.offset, memory.size))
+        memory.size != 0 && memory.size >= size && checked_add(memory.offset, memory.size))
         return {};
     return fail(ErrorCode::kUnspecified,
                 "The renderer exports {} bytes at offset {:#x} of fd {} for a blob of {} bytes.",
@@ -156,7 +157,8 @@ Result<Resource*> Gpu::host_blob_of(ResourceId id) {
 }
 
 void Gpu::export_blob(ResourceId id, Completion<SharedMemory> done) {
-    const auto blob = host_blob_of(id);
+    auto blob = resource_of(id);
+    if (blob && (*blob)->kind != Resource::Kind::k3d) blob = host_blob_of(id);
     if (!blob) return done(std::unexpected(blob.error()));
     (*blob)->renderer->export_blob(
         id, when_answered<SharedMemory>(

@@ -110,14 +110,31 @@ void Gpu::create_3d(const wire::ResourceCreate3d& request, Completion<> done) {
         return done(create_2d({id, request.format, request.width, request.height}));
     }
     if (auto entered = enter_3d(request); !entered) return done(std::move(entered));
-    renderer->create_3d(id, request,
-                        when_answered<void>(std::move(done), [this, id](Result<void> answer) {
-                            if (answer)
-                                resources_.find(id)->second->state = Resource::State::kLive;
-                            else
-                                resources_.erase(id);
-                            return answer;
-                        }));
+    renderer->create_3d(id, request, when_made_3d(id, std::move(done)));
+}
+
+Completion<> Gpu::when_made_3d(ResourceId id, Completion<> done) {
+    return when_answered<void>(std::move(done), [this, id](Result<void> answer) {
+        if (answer)
+            resources_.find(id)->second->state = Resource::State::kLive;
+        else
+            resources_.erase(id);
+        return answer;
+    });
+}
+
+void Gpu::import_3d(const wire::ResourceCreate3d& request, SharedMemory memory, Completion<> done) {
+    Renderer* const renderer = renderer_of_3d();
+    const ResourceId id = request.resource_id;
+    if (renderer == nullptr)
+        return done(fail(ErrorCode::kUnsupported, "No renderer imports 3D resources."));
+    if (!memory.fd || !is_page_aligned(memory.offset) || memory.size == 0 ||
+        !is_page_aligned(memory.size))
+        return done(fail(ErrorCode::kInvalidParameter,
+                         "Memory of {} bytes at offset {:#x} cannot become resource {}.",
+                         memory.size, memory.offset, id));
+    if (auto entered = enter_3d(request); !entered) return done(std::move(entered));
+    renderer->import_3d(id, request, std::move(memory), when_made_3d(id, std::move(done)));
 }
 
 Result<void> Gpu::enter_blob(ContextId context_id, ResourceId id, const BlobRequest& request,

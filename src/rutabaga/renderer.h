@@ -97,6 +97,15 @@ class Renderer {
                              std::shared_ptr<Backing> backing, Completion<BlobInfo> done) = 0;
     virtual void create_3d(ResourceId resource, const wire::ResourceCreate3d& request,
                            Completion<> done) = 0;
+    /// A 3D resource over the memory of another guest's, as export_blob() gave it: both see one
+    /// picture (the local socket's PRIME import). `request` is what made the first one.
+    virtual void import_3d(ResourceId resource, const wire::ResourceCreate3d& request,
+                           SharedMemory memory, Completion<> done) {
+        static_cast<void>(resource);
+        static_cast<void>(request);
+        static_cast<void>(memory);
+        done(fail(ErrorCode::kUnsupported, "The renderer cannot import resources."));
+    }
     virtual void attach_backing(ResourceId resource, std::shared_ptr<Backing> backing) = 0;
     virtual void detach_backing(ResourceId resource) = 0;
     virtual void destroy_resource(ResourceId resource, Completion<> done) = 0;
@@ -106,6 +115,7 @@ class Renderer {
 
     /// The blob's memory as a file, for a VMM that maps on request, and for scanout: where it lives
     /// now, so of a placed blob the window's file. It is asked for again when the blob has moved.
+    /// Also for a 3D resource, if its pixels are linear in shared memory.
     virtual void export_blob(ResourceId resource, Completion<SharedMemory> done) = 0;
     /// Moves the blob's memory into the window's range, contents kept. The range reads as zero.
     virtual void place_blob(ResourceId resource, const WindowRange& range, Completion<> done) = 0;

@@ -26,6 +26,16 @@ constexpr uint64_t kMax3dSize = uint64_t{64} << 20;  ///< bytes
 constexpr uint64_t kFillChunk = 1024;                ///< words
 constexpr int kMaxFilesCounted = 65536;
 
+/// Bytes of a 3D resource: four each texel, above 0 and bounded.
+Result<uint64_t> size_of_3d(const wire::ResourceCreate3d& request) {
+    auto size = checked_mul<uint64_t>(request.width, request.height);
+    if (size) size = checked_mul<uint64_t>(*size, 4);
+    if (!size || *size == 0 || *size > kMax3dSize)
+        return fail(ErrorCode::kOutOfMemory, "A resource of {} x {} texels is not possible.",
+                    request.width, request.height);
+    return *size;
+}
+
 int ring_of(std::optional<uint8_t> ring) {
     return ring ? *ring : -1;
 }
@@ -159,18 +169,33 @@ void TestRenderer::create_blob(ContextId, ResourceId resource, const rutabaga::B
 
 void TestRenderer::create_3d(ResourceId resource, const wire::ResourceCreate3d& request,
                              Completion<> done) {
-    auto size = checked_mul<uint64_t>(request.width, request.height);
-    if (size) size = checked_mul<uint64_t>(*size, 4);
-    if (!size || *size == 0 || *size > kMax3dSize)
-        return done(fail(ErrorCode::kOutOfMemory, "A resource of {} x {} texels is not possible.",
-                         request.width, request.height));
-    auto home = Mapping::anonymous(*size);
-    if (!home) return done(std::unexpected(home.error()));
+    const auto size = size_of_3d(request);
+    if (!size) return done(std::unexpected(size.error()));
+    auto file = create_memfd("swede-test-3d", *page_align(*size));
+    if (!file) return done(std::unexpected(file.error()));
+    done(add_3d(resource, *size, std::move(*file)));
+}
+
+void TestRenderer::import_3d(ResourceId resource, const wire::ResourceCreate3d& request,
+                             rutabaga::SharedMemory memory, Completion<> done) {
+    const auto size = size_of_3d(request);
+    if (!size) return done(std::unexpected(size.error()));
+    if (memory.offset != 0 || memory.size < *size)
+        return done(fail(ErrorCode::kInvalidParameter,
+                         "Memory of {} bytes at {} does not hold resource {} of {} bytes.",
+                         memory.size, memory.offset, resource, *size));
+    done(add_3d(resource, *size, std::move(memory.fd)));
+}
+
+Result<void> TestRenderer::add_3d(ResourceId resource, uint64_t size, UniqueFd file) {
     Memory memory;
-    memory.size = *size;
-    memory.home = std::move(*home);
+    memory.home =
+        SWEDE_TRY(Mapping::peer_file(file.get(), 0, *page_align(size), Access::kReadWrite));
+    memory.size = size;
+    memory.file = std::move(file);
+    memory.is_3d = true;
     resources_.insert_or_assign(resource, std::move(memory));
-    done({});
+    return {};
 }
 
 void TestRenderer::attach_backing(ResourceId resource, std::shared_ptr<Backing> backing) {
@@ -188,8 +213,8 @@ void TestRenderer::destroy_resource(ResourceId resource, Completion<> done) {
 
 void TestRenderer::export_blob(ResourceId resource, Completion<rutabaga::SharedMemory> done) {
     Memory* const memory = memory_of(resource);
-    if (memory == nullptr || !memory->file)
-        return done(fail(ErrorCode::kInvalidResource, "Resource {} is no blob.", resource));
+    if (memory == nullptr)
+        return done(fail(ErrorCode::kInvalidResource, "There is no resource {}.", resource));
     UniqueFd copy = (memory->placed ? memory->window : memory->file).duplicate();
     if (!copy) return done(fail_errno("Cannot share a blob", errno));
     answer(std::move(done),
@@ -200,7 +225,7 @@ void TestRenderer::export_blob(ResourceId resource, Completion<rutabaga::SharedM
 void TestRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange& range,
                               Completion<> done) {
     Memory* const memory = memory_of(resource);
-    if (memory == nullptr || !memory->file || memory->placed)
+    if (memory == nullptr || memory->is_3d || memory->placed)
         return done(fail(ErrorCode::kInvalidResource, "Resource {} cannot be placed.", resource));
     if (range.size < memory->size)
         return done(fail(ErrorCode::kInvalidParameter,

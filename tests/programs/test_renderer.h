@@ -44,6 +44,8 @@ class TestRenderer final : public rutabaga::Renderer {
                      rutabaga::Completion<rutabaga::BlobInfo> done) override;
     void create_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d& request,
                    rutabaga::Completion<> done) override;
+    void import_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d& request,
+                   rutabaga::SharedMemory memory, rutabaga::Completion<> done) override;
     void attach_backing(rutabaga::ResourceId resource, std::shared_ptr<Backing> backing) override;
     void detach_backing(rutabaga::ResourceId resource) override;
     void destroy_resource(rutabaga::ResourceId resource, rutabaga::Completion<> done) override;
@@ -67,13 +69,14 @@ class TestRenderer final : public rutabaga::Renderer {
     using Clock = DelayedTasks::Clock;
 
     struct Memory {
-        UniqueFd file;    ///< of a host blob: where it lives while it is not in the window
-        Mapping home;     ///< of `file`, or plain memory of a 3D resource; empty while placed
+        UniqueFd file;    ///< where it lives while it is not in the window
+        Mapping home;     ///< of `file`; empty while placed
         Mapping placed;   ///< of the window
         UniqueFd window;  ///< its file, while placed
         uint64_t window_offset = 0;
         std::shared_ptr<Backing> backing;
         uint64_t size = 0;  ///< bytes
+        bool is_3d = false;
 
         [[nodiscard]] std::span<std::byte> bytes() const;
     };
@@ -93,6 +96,7 @@ class TestRenderer final : public rutabaga::Renderer {
     template <typename T, typename Value>
     void answer(rutabaga::Completion<T> done, Value value);
     Memory* memory_of(rutabaga::ResourceId resource);
+    [[nodiscard]] Result<void> add_3d(rutabaga::ResourceId resource, uint64_t size, UniqueFd file);
     [[nodiscard]] Result<void> execute(rutabaga::ContextId context, TimelineId timeline,
                                        const Command& command, std::span<const std::byte> data);
     [[nodiscard]] Result<void> write(rutabaga::ContextId context, rutabaga::ResourceId resource,

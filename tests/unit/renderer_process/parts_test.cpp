@@ -195,6 +195,16 @@ TEST(ExportedMemory, FileThatCanShrinkIsRefused) {
     EXPECT_FALSE(accept_exported(plain_memfd(kPageSize, F_SEAL_GROW), 0, kPageSize, kPageSize));
 }
 
+TEST(ExportedMemory, OfA3dResourceIsAsLongAsItsRendererSays) {
+    const auto memory =
+        accept_exported(plain_memfd(8 * kPageSize, F_SEAL_SHRINK), kPageSize, 4 * kPageSize, 0);
+    ASSERT_TRUE(memory) << memory.error().message;
+    EXPECT_EQ(memory->size, 4 * kPageSize);
+    EXPECT_FALSE(accept_exported(plain_memfd(kPageSize, F_SEAL_SHRINK), 0, 2 * kPageSize, 0));
+    EXPECT_FALSE(accept_exported(plain_memfd(kPageSize, F_SEAL_SHRINK), 0, kPageSize - 1, 0));
+    EXPECT_FALSE(accept_exported(plain_memfd(kPageSize, F_SEAL_SHRINK), 0, 0, 0));
+}
+
 TEST(ExportedMemory, WhatIsNoMemoryIsRefused) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);

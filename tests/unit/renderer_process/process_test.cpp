@@ -101,6 +101,35 @@ TEST_F(ProcessTest, End_OfAHangingProcessLeavesNoneEither) {
     EXPECT_EQ(census(), before);
 }
 
+// --- what is known of the offer ---
+
+TEST_F(ProcessTest, Offer_IsAskedForOnceAndTheProcessStartedWhenNeeded) {
+    const auto offer = std::make_shared<renderer_process::Offer>();
+    ClientOptions options = patient();
+    options.offer = offer;
+    start_process(options);
+    EXPECT_TRUE(offer->known);
+    EXPECT_TRUE(offer->owns_3d);
+    ASSERT_EQ(offer->capsets.size(), 1u);
+    renderer_.reset();
+
+    start_process(options);
+    EXPECT_EQ(process_->process_id(), 0) << "nobody needs one yet";
+    ASSERT_EQ(renderer_->capsets().size(), 1u);
+    EXPECT_TRUE(renderer_->owns_3d_resources());
+    ASSERT_TRUE(create_context(1));
+    EXPECT_NE(process_->process_id(), 0);
+    ASSERT_TRUE(create_blob(1, 7, kPageSize));
+}
+
+TEST_F(ProcessTest, Offer_OfAProcessThatOffersSomethingElseIsABrokenPromise) {
+    ClientOptions options = patient();
+    options.offer = std::make_shared<renderer_process::Offer>(
+        renderer_process::Offer{true, true, {{7, 1, {}}}});
+    start_process(options);
+    EXPECT_EQ(create_context(1, 7).error().code, ErrorCode::kDeviceLost);
+}
+
 // --- the sandbox ---
 
 TEST_F(ProcessTest, Sandbox_LetsNothingOut) {

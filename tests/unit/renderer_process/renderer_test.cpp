@@ -289,6 +289,45 @@ TEST_P(AnyRenderer, GuestMemory_OfTwoContextsOutlivesTheFirst) {
     EXPECT_EQ(word_at(ram, 0), 3u);
 }
 
+TEST_P(AnyRenderer, Resource3d_IsSharedByExportAndImport) {
+    wire::ResourceCreate3d request{};
+    request.resource_id = 3;
+    request.width = 64;
+    request.height = 48;
+    ASSERT_TRUE(create_context(1));
+    ASSERT_TRUE(await([&](auto done) { renderer_->create_3d(3, request, std::move(done)); }));
+    auto memory = export_blob(3);
+    ASSERT_TRUE(memory) << memory.error().message;
+    ASSERT_EQ(memory->size, 3 * kPageSize);
+    const auto seen =
+        Mapping::peer_file(memory->fd.get(), 0, memory->size, Access::kReadWrite).value();
+    ASSERT_TRUE(await(
+        [&](auto done) { renderer_->import_3d(4, request, *std::move(memory), std::move(done)); }));
+    renderer_->attach_resource(1, 4, {0, nullptr});
+    ASSERT_TRUE(submit(1, Commands().add(SWEDE_TEST_ADD, 4, 7, 256)));
+    ASSERT_TRUE(finish(1));
+    EXPECT_EQ(word_at(seen, 256), 7u);
+    ASSERT_TRUE(destroy_resource(3));
+    EXPECT_TRUE(export_blob(4)) << "it is a resource of its own";
+    ASSERT_TRUE(destroy_resource(4));
+    EXPECT_FALSE(export_blob(4));
+}
+
+TEST_P(AnyRenderer, Resource3d_ImportOfTooLittleMemoryFails) {
+    wire::ResourceCreate3d request{};
+    request.width = 64;
+    request.height = 48;
+    const auto import = [&](uint64_t size) {
+        return await([&](auto done) {
+            renderer_->import_3d(4, request, {create_memfd("little", size).value(), 0, size},
+                                 std::move(done));
+        });
+    };
+    EXPECT_FALSE(import(2 * kPageSize));
+    EXPECT_FALSE(export_blob(4));
+    EXPECT_TRUE(import(3 * kPageSize)) << "the id is free again";
+}
+
 TEST_P(AnyRenderer, Transfer_GoesBothWays) {
     const Mapping ram = add_guest_memory(0, 2 * kPageSize);
     const std::vector<wire::MemEntry> entries{{0, 8192, 0}};

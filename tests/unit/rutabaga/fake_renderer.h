@@ -110,6 +110,16 @@ class FakeRenderer final : public Renderer {
         if (refuses()) resources_.erase(resource);
         respond(std::move(done));
     }
+    void import_3d(ResourceId resource, const wire::ResourceCreate3d& request, SharedMemory memory,
+                   Completion<> done) override {
+        note("import_3d", 0, resource);
+        EXPECT_TRUE(owns_3d_);
+        EXPECT_EQ(request.resource_id, resource);
+        EXPECT_TRUE(memory.fd);
+        add_resource(resource);
+        if (refuses()) resources_.erase(resource);
+        respond(std::move(done));
+    }
     void attach_backing(ResourceId resource, std::shared_ptr<Backing> backing) override {
         note("attach_backing", 0, resource);
         expect_resource(resource);

@@ -244,6 +244,59 @@ TEST_F(Gpu3d, Transfer_GoesToTheRendererWithItsContext) {
     EXPECT_TRUE(owner().was_asked({"transfer_from_host", 0, 1}));
 }
 
+SharedMemory shared_memory(uint64_t offset = 0, uint64_t size = 4096) {
+    return {*create_memfd("shared", 65536), offset, size};
+}
+
+TEST_F(Gpu3d, Export_IsTheRenderersAnswer) {
+    ASSERT_TRUE(create(texture(1, 8, 8)).ok());
+    const auto exported = [&] {
+        return ask<SharedMemory>([&](auto done) { gpu->export_blob(1, std::move(done)); });
+    };
+    EXPECT_TRUE(exported().failed(owner().error.code)) << "not all of them lie in shared memory";
+    owner().exported = [] { return Result<SharedMemory>(shared_memory(4096, 12288)); };
+    auto answer = exported();
+    ASSERT_TRUE(answer.ok());
+    EXPECT_EQ(answer.result()->offset, 4096u);
+    EXPECT_EQ(answer.result()->size, 12288u);
+    for (const auto& [offset, size] : {std::pair<uint64_t, uint64_t>{0, 0}, {1, 4096}, {0, 4095}}) {
+        owner().exported = [offset, size] {
+            return Result<SharedMemory>(shared_memory(offset, size));
+        };
+        EXPECT_TRUE(exported().failed(ErrorCode::kUnspecified));
+    }
+}
+
+TEST_F(Gpu3d, Import_MakesAResourceThatIsLikeAnyOther) {
+    const auto import = [&](const wire::ResourceCreate3d& request, SharedMemory memory) {
+        return ask([&](auto done) { gpu->import_3d(request, std::move(memory), std::move(done)); });
+    };
+    EXPECT_TRUE(import(texture(1, 20, 10), shared_memory()).ok());
+    EXPECT_TRUE(owner().was_asked({"import_3d", 0, 1}));
+    EXPECT_EQ(gpu->find(1)->kind, Resource::Kind::k3d);
+    EXPECT_EQ(used(BudgetKind::kHostBytes), 800u) << "the memory lives as long as this, too";
+    EXPECT_TRUE(import(texture(1, 20, 10), shared_memory()).failed(ErrorCode::kInvalidResource));
+    EXPECT_TRUE(destroy(1).ok());
+    EXPECT_TRUE(nothing_is_charged());
+
+    EXPECT_TRUE(import(texture(0, 8, 8), shared_memory()).failed(ErrorCode::kInvalidResource));
+    EXPECT_TRUE(import(texture(1, kMax, kMax), shared_memory()).failed(ErrorCode::kOutOfMemory));
+    EXPECT_TRUE(import(texture(1, 8, 8), {}).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(import(texture(1, 8, 8), shared_memory(1)).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(import(texture(1, 8, 8), shared_memory(0, 0)).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(import(texture(1, 8, 8), shared_memory(0, 5)).failed(ErrorCode::kInvalidParameter));
+    owner().mode = FakeRenderer::Mode::kError;
+    EXPECT_TRUE(import(texture(1, 8, 8), shared_memory()).failed(owner().error.code));
+    EXPECT_EQ(gpu->num_resources(), 0u);
+    EXPECT_TRUE(nothing_is_charged());
+}
+
+TEST_F(Gpu3dWithoutRenderer, Import_IsRefused) {
+    EXPECT_TRUE(ask([&](auto done) {
+                    gpu->import_3d(texture(1, 8, 8), shared_memory(), std::move(done));
+                }).failed(ErrorCode::kUnsupported));
+}
+
 TEST_F(Gpu3d, FlatCommands_AreRefusedOn3dResources) {
     ASSERT_TRUE(create(texture(1, 8, 8)).ok());
     EXPECT_FAILS(gpu->transfer_to_host_2d({{0, 0, 8, 8}, 0, 1, 0}), ErrorCode::kInvalidParameter);
