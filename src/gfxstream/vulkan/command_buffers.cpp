@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command pools, command buffers and the recordings that guests send. A guest records by itself and
+// sends the whole before it submits (Mesa 25.0.7, CommandBufferStagingStream.cpp).
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/command_data.h"
+#include "gfxstream/vulkan/commands.h"
+#include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/session.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+log::Module log_("gfxstream");
+
+constexpr uint32_t kBeginCommandBuffer = 20321;  // vkBeginCommandBufferAsyncGOOGLE
+constexpr uint32_t kResetCommandBuffer = 20323;  // vkResetCommandBufferAsyncGOOGLE
+constexpr uint32_t kExecuteCommands = 20136;
+
+/// The driver failed to record, which the guest cannot hear of.
+void give_up(Object& command_buffer, VkResult result) {
+    log_.warn("A command buffer of the guest cannot be recorded ({}); its device counts as lost.",
+              static_cast<int>(result));
+    command_buffer.get<CommandBufferData>().state = Recording::kInvalid;
+    device_data(command_buffer).lost = true;
+}
+
+}  // namespace
+
+VkResult Session::vkCreateCommandPool(Call&, Object& device,
+                                      const VkCommandPoolCreateInfo* pCreateInfo,
+                                      uint64_t* pCommandPool) {
+    VkCommandPoolCreateInfo info = *pCreateInfo;
+    info.pNext = nullptr;
+    VkCommandPool made = VK_NULL_HANDLE;
+    VkResult result =
+        functions_of(device).vkCreateCommandPool(device.as<VkDevice>(), &info, nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pCommandPool = adopt(ObjectType::kCommandPool, raw(made), device, result,
+                          std::make_unique<CommandPoolData>());
+    return result;
+}
+
+void Session::vkDestroyCommandPool(Call&, Object&, Object* commandPool) {
+    if (commandPool != nullptr) table_.remove(commandPool->id, commandPool->type);
+}
+
+VkResult Session::vkResetCommandPool(Call&, Object& device, Object& commandPool,
+                                     VkCommandPoolResetFlags flags) {
+    const std::lock_guard lock(commandPool.get<CommandPoolData>().mutex);
+    const VkResult result = functions_of(device).vkResetCommandPool(
+        device.as<VkDevice>(), commandPool.as<VkCommandPool>(), flags);
+    table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [](Object& command_buffer) {
+        command_buffer.get<CommandBufferData>().state = Recording::kInitial;
+    });
+    return result;
+}
+
+void Session::vkTrimCommandPool(Call&, Object& device, Object& commandPool,
+                                VkCommandPoolTrimFlags flags) {
+    const std::lock_guard lock(commandPool.get<CommandPoolData>().mutex);
+    const auto function = functions_of(device).vkTrimCommandPool;
+    if (function != nullptr)
+        function(device.as<VkDevice>(), commandPool.as<VkCommandPool>(), flags);
+}
+
+VkResult Session::vkAllocateCommandBuffers(Call& call, Object& device,
+                                           const VkCommandBufferAllocateInfo* pAllocateInfo,
+                                           uint64_t* pCommandBuffers) {
+    VkCommandBufferAllocateInfo info = *pAllocateInfo;
+    Object* const pool =
+        look_up(call, ObjectType::kCommandPool, guest_id(info.commandPool), device);
+    if (pool == nullptr) return VK_ERROR_UNKNOWN;
+    auto* const made = room_for<VkCommandBuffer>(call, info.commandBufferCount);
+    if (made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    info.pNext = nullptr;
+    info.commandPool = pool->as<VkCommandPool>();
+    const bool primary = info.level == VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+    if (!primary) info.level = VK_COMMAND_BUFFER_LEVEL_SECONDARY;
+    std::fill_n(pCommandBuffers, info.commandBufferCount, uint64_t{0});
+    if (info.commandBufferCount == 0) return VK_SUCCESS;
+
+    const std::lock_guard lock(pool->get<CommandPoolData>().mutex);
+    VkResult result =
+        functions_of(device).vkAllocateCommandBuffers(device.as<VkDevice>(), &info, made);
+    if (result != VK_SUCCESS) return result;
+    for (uint32_t i = 0; i < info.commandBufferCount; ++i)
+        pCommandBuffers[i] = adopt(ObjectType::kCommandBuffer, raw(made[i]), *pool, result,
+                                   std::make_unique<CommandBufferData>(primary));
+    if (result == VK_SUCCESS) return result;
+    for (uint32_t i = 0; i < info.commandBufferCount; ++i)  // all or nothing
+        if (pCommandBuffers[i] != 0) table_.remove(pCommandBuffers[i], ObjectType::kCommandBuffer);
+    std::fill_n(pCommandBuffers, info.commandBufferCount, uint64_t{0});
+    return result;
+}
+
+void Session::vkFreeCommandBuffers(Call& call, Object&, Object& commandPool, uint32_t,
+                                   std::span<Object* const> pCommandBuffers) {
+    for (Object* const command_buffer : pCommandBuffers) {
+        if (command_buffer == nullptr) continue;
+        if (command_buffer->parent != &commandPool) {
+            call.in.fail("The command buffer {:#x} is of another pool.", command_buffer->id);
+            return;
+        }
+        table_.remove(command_buffer->id, command_buffer->type);
+    }
+}
+
+void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
+                                              const VkCommandBufferBeginInfo* pBeginInfo) {
+    auto& data = commandBuffer.get<CommandBufferData>();
+    if (data.state == Recording::kRecording) {
+        call.in.fail("The command buffer {:#x} is begun twice.", commandBuffer.id);
+        return;
+    }
+    VkCommandBufferBeginInfo info = *pBeginInfo;
+    info.pNext = nullptr;
+    if (data.primary) {
+        info.pInheritanceInfo = nullptr;
+    } else if (info.pInheritanceInfo == nullptr) {
+        call.in.fail("The secondary command buffer {:#x} inherits nothing.", commandBuffer.id);
+        return;
+    }
+    const VkResult result = functions_of(commandBuffer)
+                                .vkBeginCommandBuffer(commandBuffer.as<VkCommandBuffer>(), &info);
+    if (result != VK_SUCCESS) return give_up(commandBuffer, result);
+    data.state = Recording::kRecording;
+}
+
+void Session::vkEndCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer) {
+    const VkResult result =
+        functions_of(commandBuffer).vkEndCommandBuffer(commandBuffer.as<VkCommandBuffer>());
+    if (result != VK_SUCCESS) return give_up(commandBuffer, result);
+    commandBuffer.get<CommandBufferData>().state = Recording::kExecutable;
+}
+
+void Session::vkResetCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer,
+                                              VkCommandBufferResetFlags flags) {
+    const VkResult result = functions_of(commandBuffer)
+                                .vkResetCommandBuffer(commandBuffer.as<VkCommandBuffer>(), flags);
+    if (result != VK_SUCCESS) return give_up(commandBuffer, result);
+    commandBuffer.get<CommandBufferData>().state = Recording::kInitial;
+}
+
+void Session::vkCmdExecuteCommands(Call& call, Object& commandBuffer, uint32_t commandBufferCount,
+                                   std::span<Object* const> pCommandBuffers) {
+    // One level only, so that no recursion is to be feared.
+    bool allowed = commandBuffer.get<CommandBufferData>().primary;
+    for (const Object* const other : pCommandBuffers) {
+        const auto& data = other->get<CommandBufferData>();
+        allowed = allowed && !data.primary && data.state == Recording::kExecutable;
+    }
+    if (!allowed) {
+        call.in.fail("A command buffer is executed that is not secondary, or not complete.");
+        return;
+    }
+    const VkCommandBuffer* const handles = handles_of<VkCommandBuffer>(call, pCommandBuffers);
+    if (handles == nullptr || commandBufferCount == 0) return;
+    functions_of(commandBuffer)
+        .vkCmdExecuteCommands(commandBuffer.as<VkCommandBuffer>(), commandBufferCount, handles);
+}
+
+void Session::vkQueueFlushCommandsGOOGLE(Call& call, Object& queue, Object& commandBuffer,
+                                         VkDeviceSize dataSize, const void* pData) {
+    (void)queue;
+    const std::lock_guard lock(commandBuffer.parent->get<CommandPoolData>().mutex);
+    (void)run_recorded(call, commandBuffer,
+                       {static_cast<const std::byte*>(pData), static_cast<size_t>(dataSize)});
+}
+
+bool Session::run_recorded(Call& call, Object& command_buffer,
+                           std::span<const std::byte> commands) {
+    const auto& data = command_buffer.get<CommandBufferData>();
+    const Arena::Mark arena = call.ring.arena.mark();
+    size_t pins = call.ring.pins.mark();
+    while (!commands.empty()) {
+        uint32_t opcode = 0;
+        uint32_t size = 0;
+        constexpr size_t kHeader = sizeof(opcode) + sizeof(size);
+        if (commands.size() < kHeader)
+            return call.in.fail("A recording ends with {} bytes too many.", commands.size());
+        std::memcpy(&opcode, commands.data(), sizeof(opcode));
+        std::memcpy(&size, commands.data() + sizeof(opcode), sizeof(size));
+        if (size < kHeader || size > commands.size())
+            return call.in.fail("A recorded command has {} bytes where {} are left.", size,
+                                commands.size());
+        const Command* const command = find_command(opcode);
+        if (command == nullptr || (command->flags & kCommandBuffer) == 0)
+            return call.in.fail("The command {} is recorded, which is not for that.", opcode);
+        if (must_return()) return call.in.fail("The context is lost.");
+        const Recording state = data.state;
+        if (state == Recording::kInvalid && opcode != kBeginCommandBuffer) {
+            // The driver gave up on it; the device counts as lost.
+        } else if (state != Recording::kRecording && opcode != kBeginCommandBuffer &&
+                   opcode != kResetCommandBuffer) {
+            return call.in.fail("{} is recorded into a command buffer that is not begun.",
+                                command->name);
+        } else {
+            Decoder in(commands.subspan(kHeader, size - kHeader), call.ring.arena, call.ring.pins);
+            Call inner{*this, call.ring, in, call.out, &command_buffer};
+            if (!command->run(inner)) return call.in.fail("{}: {}", command->name, in.sentence());
+            // Command buffers stay pinned until the pool's lock is open: letting the last pin of
+            // one go takes the lock of its pool, and two rings could take two the other way round.
+            if (opcode == kExecuteCommands) pins = call.ring.pins.mark();
+            call.ring.pins.release_to(pins);
+            call.ring.arena.rewind(arena);
+        }
+        commands = commands.subspan(size);
+    }
+    return true;
+}
+
+}  // namespace swede::gfxstream::vulkan

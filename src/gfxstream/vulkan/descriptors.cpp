@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Descriptor pools and sets, and updates by template, which guests send as lists (Mesa 25.0.7,
+// ResourceTracker.cpp on_vkUpdateDescriptorSetWithTemplate).
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/session.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+/// A driver may take the memory for a whole pool at once.
+constexpr uint64_t kMaxSets = 1 << 20;
+constexpr uint64_t kMaxDescriptors = 1 << 24;
+
+struct TemplateData : ObjectData {
+    std::vector<VkDescriptorUpdateTemplateEntry> entries;
+};
+
+enum class Payload : uint8_t { kImage, kBuffer, kTexelBuffer, kInline, kNone };
+
+Payload payload_of(VkDescriptorType type) {
+    switch (type) {
+        case VK_DESCRIPTOR_TYPE_SAMPLER:
+        case VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER:
+        case VK_DESCRIPTOR_TYPE_SAMPLED_IMAGE:
+        case VK_DESCRIPTOR_TYPE_STORAGE_IMAGE:
+        case VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT:
+            return Payload::kImage;
+        case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER:
+        case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER:
+        case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC:
+        case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC:
+            return Payload::kBuffer;
+        case VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER:
+        case VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER:
+            return Payload::kTexelBuffer;
+        case VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK:
+            return Payload::kInline;
+        default:
+            return Payload::kNone;
+    }
+}
+
+/// The writes that an update is made of. Runs of equal entry indices fill one entry's array.
+class Writes {
+  public:
+    Writes(Call& call, const Object& set, const TemplateData& data, VkWriteDescriptorSet* writes)
+        : call_(call), set_(set), data_(data), writes_(writes) {}
+
+    /// `point(write, first)` sets the write's array to start at element `first`. False: failed.
+    template <typename Point>
+    bool add(Payload payload, const uint32_t* indices, uint32_t count, Point&& point) {
+        for (uint32_t first = 0; first < count;) {
+            uint32_t end = first + 1;
+            while (end < count && indices[end] == indices[first]) ++end;
+            const uint32_t index = indices[first];
+            if (index >= data_.entries.size())
+                return call_.in.fail("Entry {} of a template with {} is updated.", index,
+                                     data_.entries.size());
+            const VkDescriptorUpdateTemplateEntry& entry = data_.entries[index];
+            if (payload_of(entry.descriptorType) != payload || end - first > entry.descriptorCount)
+                return call_.in.fail(
+                    "Entry {} of a template is updated with what it does not hold.", index);
+            point(next(entry, end - first), first);
+            first = end;
+        }
+        return true;
+    }
+
+    VkWriteDescriptorSet& next(const VkDescriptorUpdateTemplateEntry& entry, uint32_t count) {
+        VkWriteDescriptorSet& write = writes_[used_++];
+        write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+        write.dstSet = set_.as<VkDescriptorSet>();
+        write.dstBinding = entry.dstBinding;
+        write.dstArrayElement = entry.dstArrayElement;
+        write.descriptorCount = count;
+        write.descriptorType = entry.descriptorType;
+        return write;
+    }
+    [[nodiscard]] uint32_t used() const { return used_; }
+
+  private:
+    Call& call_;
+    const Object& set_;
+    const TemplateData& data_;
+    VkWriteDescriptorSet* writes_;
+    uint32_t used_ = 0;
+};
+
+}  // namespace
+
+VkResult Session::vkCreateDescriptorPool(Call&, Object& device,
+                                         const VkDescriptorPoolCreateInfo* pCreateInfo,
+                                         uint64_t* pDescriptorPool) {
+    uint64_t descriptors = 0;
+    for (const VkDescriptorPoolSize& size :
+         std::span(pCreateInfo->pPoolSizes, pCreateInfo->poolSizeCount))
+        descriptors += size.descriptorCount;
+    if (pCreateInfo->maxSets > kMaxSets || descriptors > kMaxDescriptors)
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    VkDescriptorPool made = VK_NULL_HANDLE;
+    VkResult result = functions_of(device).vkCreateDescriptorPool(device.as<VkDevice>(),
+                                                                  pCreateInfo, nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pDescriptorPool = adopt(ObjectType::kDescriptorPool, raw(made), device, result);
+    return result;
+}
+
+void Session::vkDestroyDescriptorPool(Call&, Object&, Object* descriptorPool) {
+    if (descriptorPool != nullptr) table_.remove(descriptorPool->id, descriptorPool->type);
+}
+
+VkResult Session::vkResetDescriptorPool(Call&, Object& device, Object& descriptorPool,
+                                        VkDescriptorPoolResetFlags flags) {
+    table_.remove_children(descriptorPool);
+    return functions_of(device).vkResetDescriptorPool(device.as<VkDevice>(),
+                                                      descriptorPool.as<VkDescriptorPool>(), flags);
+}
+
+VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
+                                           const VkDescriptorSetAllocateInfo* pAllocateInfo,
+                                           uint64_t* pDescriptorSets) {
+    VkDescriptorSetAllocateInfo info = *pAllocateInfo;
+    const uint32_t count = info.descriptorSetCount;
+    Object* const pool =
+        look_up(call, ObjectType::kDescriptorPool, guest_id(info.descriptorPool), device);
+    if (pool == nullptr) return VK_ERROR_UNKNOWN;
+    auto* const layouts = room_for<VkDescriptorSetLayout>(call, count);
+    auto* const made = room_for<VkDescriptorSet>(call, count);
+    if (layouts == nullptr || made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    for (uint32_t i = 0; i < count; ++i) {
+        const Object* const layout =
+            look_up(call, ObjectType::kDescriptorSetLayout, guest_id(info.pSetLayouts[i]), device);
+        if (layout == nullptr) return VK_ERROR_UNKNOWN;
+        layouts[i] = layout->as<VkDescriptorSetLayout>();
+    }
+    // Drivers read a count for each set, unless there is none at all.
+    auto* const variable = find_in_chain<VkDescriptorSetVariableDescriptorCountAllocateInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_ALLOCATE_INFO);
+    if (variable != nullptr && variable->descriptorSetCount < count)
+        variable->descriptorSetCount = 0;
+    info.descriptorPool = pool->as<VkDescriptorPool>();
+    info.pSetLayouts = layouts;
+    std::fill_n(pDescriptorSets, count, uint64_t{0});
+    if (count == 0) return VK_SUCCESS;
+    VkResult result =
+        functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);
+    for (uint32_t i = 0; result == VK_SUCCESS && i < count; ++i)
+        pDescriptorSets[i] = adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result);
+    if (result == VK_SUCCESS) return result;
+    for (uint32_t i = 0; i < count; ++i)  // all or nothing; the driver's sets go with the pool
+        if (pDescriptorSets[i] != 0) table_.remove(pDescriptorSets[i], ObjectType::kDescriptorSet);
+    std::fill_n(pDescriptorSets, count, uint64_t{0});
+    return result;
+}
+
+VkResult Session::vkFreeDescriptorSets(Call& call, Object& device, Object& descriptorPool, uint32_t,
+                                       std::span<Object* const> pDescriptorSets) {
+    auto* const sets = room_for<VkDescriptorSet>(call, pDescriptorSets.size());
+    if (sets == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    uint32_t count = 0;
+    for (Object* const set : pDescriptorSets) {
+        if (set == nullptr) continue;
+        if (set->parent != &descriptorPool) {
+            call.in.fail("The descriptor set {:#x} is of another pool.", set->id);
+            return VK_ERROR_UNKNOWN;
+        }
+        // A set that is named twice is unknown the second time.
+        if (table_.remove(set->id, set->type)) sets[count++] = set->as<VkDescriptorSet>();
+    }
+    if (count == 0) return VK_SUCCESS;
+    return functions_of(device).vkFreeDescriptorSets(
+        device.as<VkDevice>(), descriptorPool.as<VkDescriptorPool>(), count, sets);
+}
+
+VkResult Session::vkCreateDescriptorUpdateTemplate(
+    Call&, Object& device, const VkDescriptorUpdateTemplateCreateInfo* pCreateInfo,
+    uint64_t* pDescriptorUpdateTemplate) {
+    // The driver needs none: the guest's updates come as lists, not as the memory that it
+    // describes.
+    auto data = std::make_unique<TemplateData>();
+    data->entries.assign(
+        pCreateInfo->pDescriptorUpdateEntries,
+        pCreateInfo->pDescriptorUpdateEntries + pCreateInfo->descriptorUpdateEntryCount);
+    VkResult result = VK_SUCCESS;
+    *pDescriptorUpdateTemplate =
+        adopt(ObjectType::kDescriptorUpdateTemplate, 0, device, result, std::move(data));
+    return result;
+}
+
+void Session::vkUpdateDescriptorSetWithTemplateSized2GOOGLE(
+    Call& call, Object& device, Object& descriptorSet, Object& descriptorUpdateTemplate,
+    uint32_t imageInfoCount, uint32_t bufferInfoCount, uint32_t bufferViewCount,
+    uint32_t inlineUniformBlockCount, const uint32_t* pImageInfoEntryIndices,
+    const uint32_t* pBufferInfoEntryIndices, const uint32_t* pBufferViewEntryIndices,
+    const VkDescriptorImageInfo* pImageInfos, const VkDescriptorBufferInfo* pBufferInfos,
+    std::span<Object* const> pBufferViews, const uint8_t* pInlineUniformBlockData) {
+    const auto& data = descriptorUpdateTemplate.get<TemplateData>();
+    const auto missing = [](uint32_t count, const void* indices, const void* infos) {
+        return count != 0 && (indices == nullptr || infos == nullptr);
+    };
+    if (missing(imageInfoCount, pImageInfoEntryIndices, pImageInfos) ||
+        missing(bufferInfoCount, pBufferInfoEntryIndices, pBufferInfos) ||
+        missing(bufferViewCount, pBufferViewEntryIndices, pBufferViews.data()) ||
+        missing(inlineUniformBlockCount, pInlineUniformBlockData, pInlineUniformBlockData)) {
+        call.in.fail("An update by template lacks what it counts.");
+        return;
+    }
+    const size_t most = size_t{imageInfoCount} + bufferInfoCount + bufferViewCount +
+                        (inlineUniformBlockCount != 0 ? data.entries.size() : 0);
+    auto* const writes = room_for<VkWriteDescriptorSet>(call, most);
+    const VkBufferView* const views = handles_of<VkBufferView>(call, pBufferViews);
+    if (writes == nullptr || views == nullptr) return;
+    Writes all(call, descriptorSet, data, writes);
+    if (!all.add(Payload::kImage, pImageInfoEntryIndices, imageInfoCount,
+                 [&](VkWriteDescriptorSet& write, uint32_t first) {
+                     write.pImageInfo = pImageInfos + first;
+                 }) ||
+        !all.add(Payload::kBuffer, pBufferInfoEntryIndices, bufferInfoCount,
+                 [&](VkWriteDescriptorSet& write, uint32_t first) {
+                     write.pBufferInfo = pBufferInfos + first;
+                 }) ||
+        !all.add(Payload::kTexelBuffer, pBufferViewEntryIndices, bufferViewCount,
+                 [&](VkWriteDescriptorSet& write, uint32_t first) {
+                     write.pTexelBufferView = views + first;
+                 }))
+        return;
+    // Inline blocks have no indices: the bytes of all such entries in the template's order.
+    uint32_t taken = 0;
+    for (const VkDescriptorUpdateTemplateEntry& entry : data.entries) {
+        if (inlineUniformBlockCount == 0) break;
+        if (payload_of(entry.descriptorType) != Payload::kInline) continue;
+        if (entry.descriptorCount > inlineUniformBlockCount - taken) {
+            call.in.fail("An update by template has {} bytes of uniforms, too few.",
+                         inlineUniformBlockCount);
+            return;
+        }
+        auto* const block = room_for<VkWriteDescriptorSetInlineUniformBlock>(call, 1);
+        if (block == nullptr) return;
+        block->sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK;
+        block->dataSize = entry.descriptorCount;
+        block->pData = pInlineUniformBlockData + taken;
+        all.next(entry, entry.descriptorCount).pNext = block;
+        taken += entry.descriptorCount;
+    }
+    if (all.used() == 0) return;
+    functions_of(device).vkUpdateDescriptorSets(device.as<VkDevice>(), all.used(), writes, 0,
+                                                nullptr);
+}
+
+void Session::vkUpdateDescriptorSetWithTemplateSizedGOOGLE(
+    Call& call, Object& device, Object& descriptorSet, Object& descriptorUpdateTemplate,
+    uint32_t imageInfoCount, uint32_t bufferInfoCount, uint32_t bufferViewCount,
+    const uint32_t* pImageInfoEntryIndices, const uint32_t* pBufferInfoEntryIndices,
+    const uint32_t* pBufferViewEntryIndices, const VkDescriptorImageInfo* pImageInfos,
+    const VkDescriptorBufferInfo* pBufferInfos, std::span<Object* const> pBufferViews) {
+    vkUpdateDescriptorSetWithTemplateSized2GOOGLE(
+        call, device, descriptorSet, descriptorUpdateTemplate, imageInfoCount, bufferInfoCount,
+        bufferViewCount, 0, pImageInfoEntryIndices, pBufferInfoEntryIndices,
+        pBufferViewEntryIndices, pImageInfos, pBufferInfos, pBufferViews, nullptr);
+}
+
+}  // namespace swede::gfxstream::vulkan

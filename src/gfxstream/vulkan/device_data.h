@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "gfxstream/vulkan/generated/dispatch.h"
+#include "gfxstream/vulkan/object.h"
+
+namespace swede::gfxstream::vulkan {
+
+struct InstanceData : ObjectData {
+    InstanceFunctions vk;
+    uint64_t physical_device = 0;  ///< id of the one that guests see
+};
+
+/// Of a VkQueue. Guests ask for a queue many times and get the same id.
+struct QueueData : ObjectData {
+    std::mutex mutex;  ///< Vulkan wants a queue's submissions from one thread at a time
+};
+
+struct DeviceData : ObjectData {
+    struct Queue {
+        uint32_t family = 0;
+        uint32_t index = 0;
+        VkDeviceQueueCreateFlags flags = 0;
+        uint64_t id = 0;
+    };
+
+    DeviceFunctions vk;
+    std::mutex queues_mutex;
+    std::vector<Queue> queues;  ///< guarded by queues_mutex; the ids stay
+    /// Submissions and recordings have no reply, so that their failures stick here.
+    std::atomic<bool> lost = false;
+};
+
+[[nodiscard]] inline DeviceData& device_data(const Object& object) {
+    return object.device->get<DeviceData>();
+}
+[[nodiscard]] inline VkDevice device_handle(const Object& object) {
+    return object.device->as<VkDevice>();
+}
+
+/// A driver's handle as an Object keeps it.
+template <typename T>
+[[nodiscard]] uint64_t raw(T handle) {
+    return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(handle));
+}
+/// A guest's id that the decoder left in a handle's place (commands that are `raw`).
+template <typename T>
+[[nodiscard]] uint64_t guest_id(T handle) {
+    return raw(handle);
+}
+
+}  // namespace swede::gfxstream::vulkan

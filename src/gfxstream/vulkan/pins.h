@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "gfxstream/vulkan/handle_table.h"
+#include "gfxstream/vulkan/object.h"
+
+namespace swede::gfxstream::vulkan {
+
+/// The objects that the command in hand uses: none of them goes away until they are released. Owned
+/// by a ring, used by its thread only.
+class Pins {
+  public:
+    /// One packet names no more: a guest must not make us remember as much as it likes.
+    static constexpr size_t kBound = size_t{1} << 22;
+    static constexpr size_t kKept = size_t{1} << 14;  ///< places kept over release_all()
+
+    Pins() = default;
+    explicit Pins(HandleTable* table) : table_(table) {}
+    ~Pins() { release_all(); }
+    Pins(const Pins&) = delete;
+    Pins& operator=(const Pins&) = delete;
+
+    /// Before first use, unless it was made with one; nothing may be pinned.
+    void use(HandleTable* table) { table_ = table; }
+
+    /// Null: no such object, id 0 included. An object may be pinned many times.
+    [[nodiscard]] Object* pin(ObjectType type, uint64_t id) {
+        if (!pinned_.empty() && pinned_.back()->id == id && pinned_.back()->type == type)
+            return pinned_.back();
+        if (pinned_.size() == kBound) return nullptr;
+        Object* const object = table_->pin(type, id);
+        if (object != nullptr) pinned_.push_back(object);
+        return object;
+    }
+
+    /// A place to go back to; commands inside of another one use it.
+    [[nodiscard]] size_t mark() const { return pinned_.size(); }
+    void release_to(size_t mark) {
+        // Latest first; each may be the last pin of a removed object, whose driver is called here.
+        while (pinned_.size() > mark) {
+            Object* const object = pinned_.back();
+            pinned_.pop_back();
+            table_->unpin(object);
+        }
+    }
+    void release_all() {
+        release_to(0);
+        if (pinned_.capacity() > kKept) pinned_.shrink_to_fit();
+    }
+
+  private:
+    HandleTable* table_ = nullptr;
+    std::vector<Object*> pinned_;
+};
+
+}  // namespace swede::gfxstream::vulkan

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gfxstream/vulkan/session.h"
+
+#include <cstdlib>
+
+#include "base/log.h"
+#include "gfxstream/vulkan/command_data.h"
+#include "gfxstream/vulkan/commands.h"
+#include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/host.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+log::Module log_("gfxstream");
+
+/// A driver that is not idle by then hangs, and nothing can take its work away but the end of the
+/// process.
+constexpr std::chrono::seconds kLastWait{5};
+
+void destroy_object(Object& object) {
+    if (object.type != ObjectType::kCommandBuffer) return destroy_driver_object(object);
+    // Its pool's memory is in use while another command buffer of the pool is recorded.
+    const std::lock_guard lock(object.parent->get<CommandPoolData>().mutex);
+    destroy_driver_object(object);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Session>> Session::create(Host& host, SessionServices& services) {
+    return std::shared_ptr<Session>(new Session(host, services));
+}
+
+Session::Session(Host& host, SessionServices& services)
+    : host_(host), services_(services), table_(destroy_object) {}
+
+Session::~Session() {
+    closing_ = true;
+    const auto deadline = std::chrono::steady_clock::now() + kLastWait;
+    while (!instances_.empty()) {
+        const uint64_t id = instances_.back();
+        instances_.pop_back();
+        Object* const instance = table_.pin(ObjectType::kInstance, id);
+        if (instance == nullptr) continue;
+        if (wait_until_instance_is_idle(*instance, deadline) == VK_TIMEOUT) {
+            log_.error("A Vulkan driver is still busy after {} s; its process is given up.",
+                       kLastWait.count());
+            std::_Exit(EXIT_FAILURE);
+        }
+        table_.remove(id, ObjectType::kInstance);
+        table_.unpin(instance);
+    }
+}
+
+Result<void> Session::execute(uint32_t opcode, std::span<const std::byte> parameters,
+                              RingState& ring) {
+    ring.reply.clear();
+    const Command* const command = find_command(opcode);
+    if (command == nullptr) [[unlikely]]
+        return fail(ErrorCode::kProtocol, "There is no Vulkan command {}.", opcode);
+    if (abandoned()) [[unlikely]]
+        return fail(ErrorCode::kDeviceLost, "{}: the context is lost.", command->name);
+    ring.pins.use(&table_);
+    Decoder in(parameters, ring.arena, ring.pins);
+    Call call{*this, ring, in, ring.reply};
+    const bool done = command->run(call);
+    ring.pins.release_all();
+    ring.arena.reset();
+    if (done) [[likely]]
+        return {};
+    ring.reply.clear();
+    return fail(ErrorCode::kProtocol, "{}: {}", command->name, in.sentence());
+}
+
+Result<std::shared_ptr<HostMemory>> Session::take_blob(uint64_t blob_id, uint64_t size) {
+    std::shared_ptr<HostMemory> memory = blobs_.take(blob_id);
+    if (memory == nullptr)
+        return fail(ErrorCode::kInvalidParameter, "No memory has the blob id {}.", blob_id);
+    if (size > memory->size())
+        return fail(ErrorCode::kInvalidParameter,
+                    "A blob of {} bytes is asked for of memory with {} bytes.", size,
+                    memory->size());
+    return memory;
+}
+
+uint64_t Session::adopt(ObjectType type, uint64_t made, Object& parent, VkResult& result,
+                        std::unique_ptr<ObjectData> data) {
+    const Object* const object = table_.add(type, made, &parent, parent.device, std::move(data));
+    if (object != nullptr) return object->id;
+    Object homeless{.type = type,
+                    .id = 0,
+                    .driver = made,
+                    .parent = &parent,
+                    .device = parent.device,
+                    .data = nullptr};
+    destroy_object(homeless);
+    result = VK_ERROR_OUT_OF_HOST_MEMORY;
+    return 0;
+}
+
+}  // namespace swede::gfxstream::vulkan

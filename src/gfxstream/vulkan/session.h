@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "gfxstream/color_buffer.h"
+#include "gfxstream/host_memory.h"
+#include "gfxstream/vulkan/call.h"
+#include "gfxstream/vulkan/generated/dispatch.h"
+#include "gfxstream/vulkan/handle_table.h"
+#include "gfxstream/vulkan/published_blobs.h"
+
+namespace swede::gfxstream::vulkan {
+
+struct MemoryData;  // resource_data.h
+class Host;  // host.h: the loader and the chosen physical device; one for each renderer process
+
+/// What a Session needs of its context. Called from ring threads; thread-safe.
+class SessionServices {
+  public:
+    virtual ~SessionServices() = default;
+    /// A resource that is attached to the context; null when it is none, or no colour buffer.
+    [[nodiscard]] virtual std::shared_ptr<ColorBuffer> color_buffer(uint32_t resource) = 0;
+    [[nodiscard]] virtual const std::shared_ptr<Budget>& budget() = 0;
+};
+
+/// A VkFence at one moment: a later reset counts as its signal, as a fence that is pending must not
+/// be reset.
+struct FenceMark {
+    uint64_t fence = 0;  ///< the guest's id; 0: nothing to wait for
+    uint32_t resets = 0;
+};
+
+/// All Vulkan objects of one virtio context, and the handlers of its commands: those that the
+/// generator names `custom` are members, defined by subject in this folder; the others it writes.
+/// Shared by the context's ring threads, which call execute() at the same time, and by the waits of
+/// exported fences. Destroying it waits until the driver is idle (bounded, then the process is
+/// given up) and frees everything; no thread is in one of its calls then.
+class Session {
+  public:
+    /// A wait inside a handler looks whether it was abandoned this often.
+    static constexpr std::chrono::milliseconds kSlice{10};
+
+    [[nodiscard]] static Result<std::shared_ptr<Session>> create(Host& host,
+                                                                 SessionServices& services);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    /// Decodes and executes the parameters of one packet (what follows opcode, size and seqno). The
+    /// reply is left in `ring`. An Error loses the context.
+    [[nodiscard]] Result<void> execute(uint32_t opcode, std::span<const std::byte> parameters,
+                                       RingState& ring);
+
+    /// Memory that vkGetBlobGOOGLE published, for RESOURCE_CREATE_BLOB on the control queue.
+    [[nodiscard]] Result<std::shared_ptr<HostMemory>> take_blob(uint64_t blob_id, uint64_t size);
+
+    /// For a fence that the guest exports (0xa000): the fence as it is now. Call it when the export
+    /// arrives, and wait on any thread later.
+    [[nodiscard]] FenceMark mark_fence(uint64_t fence);
+    /// Waits at most `limit`. True: signalled, or there is nothing to wait for (unknown id, reset
+    /// or destroyed meanwhile, device lost, abandoned: complete at once).
+    [[nodiscard]] bool wait_for_fence(const FenceMark& mark, std::chrono::nanoseconds limit);
+    [[nodiscard]] bool wait_for_fence(uint64_t fence, std::chrono::nanoseconds limit) {
+        return wait_for_fence(mark_fence(fence), limit);
+    }
+
+    /// From any thread: waits that handlers are in return within a slice (10 ms), commands fail.
+    void abandon() { abandoned_ = true; }
+    [[nodiscard]] bool abandoned() const { return abandoned_; }
+
+    [[nodiscard]] HandleTable& table() { return table_; }
+    [[nodiscard]] Host& host() { return host_; }
+
+#include "gfxstream/vulkan/generated/session_handlers.inc"  // the custom handlers' declarations
+
+  private:
+    Session(Host& host, SessionServices& services);
+
+    /// Enters what a driver's function made; 0, with the handle freed and `result` changed, when
+    /// the table is full or the parent has gone.
+    [[nodiscard]] uint64_t adopt(ObjectType type, uint64_t made, Object& parent, VkResult& result,
+                                 std::unique_ptr<ObjectData> data = nullptr);
+
+    // devices.cpp
+    [[nodiscard]] bool add_queues(Object& device,
+                                  std::span<const VkDeviceQueueCreateInfo> families);
+
+    // queues.cpp, sync.cpp
+    template <typename Info, typename Function>
+    [[nodiscard]] VkResult submit(Call& call, Object& queue, std::span<const Info> submits,
+                                  Object* fence, Function DeviceFunctions::* function);
+    /// Until `deadline`; VK_TIMEOUT when it passed, VK_ERROR_DEVICE_LOST when abandoned.
+    [[nodiscard]] VkResult wait_for_fences(Object& device, std::span<const VkFence> fences,
+                                           bool all,
+                                           std::chrono::steady_clock::time_point deadline);
+    /// Until all that was submitted to the queues is done.
+    [[nodiscard]] VkResult wait_until_idle(Object& device, std::span<Object* const> queues,
+                                           std::chrono::steady_clock::time_point deadline);
+    [[nodiscard]] VkResult wait_until_device_is_idle(
+        Object& device, std::chrono::steady_clock::time_point deadline);
+    [[nodiscard]] VkResult wait_until_instance_is_idle(
+        Object& instance, std::chrono::steady_clock::time_point deadline);
+
+    // memory.cpp
+    [[nodiscard]] VkResult allocate_shared(Object& device, const VkMemoryAllocateInfo& info,
+                                           uint64_t blob_id, uint64_t& memory);
+    [[nodiscard]] VkResult import_color_buffer(Object& device, VkMemoryAllocateInfo info,
+                                               uint32_t resource, uint64_t& memory);
+    [[nodiscard]] VkResult import_memory(Object& device, VkMemoryAllocateInfo info,
+                                         std::unique_ptr<MemoryData> data, uint64_t& memory);
+    [[nodiscard]] VkResult allocate_local(Object& device, const VkMemoryAllocateInfo& info,
+                                          uint64_t& memory);
+
+    // images.cpp
+    [[nodiscard]] VkResult create_image(Object& device, const VkImageCreateInfo& info,
+                                        uint64_t& image, VkMemoryRequirements* requirements);
+    [[nodiscard]] VkResult bind_image(Call& call, Object& device,
+                                      const VkBindImageMemoryInfo& info);
+    void restrict_types(VkMemoryRequirements& requirements, bool importable) const;
+
+    // pipelines.cpp
+    template <typename Info, typename Function>
+    [[nodiscard]] VkResult create_pipelines(Call& call, Object& device, Object* cache,
+                                            std::span<const Info> infos, uint64_t* ids,
+                                            Function DeviceFunctions::* function);
+
+    // command_buffers.cpp
+    [[nodiscard]] bool run_recorded(Call& call, Object& command_buffer,
+                                    std::span<const std::byte> commands);
+
+    /// True when a wait must end whatever it waits for.
+    [[nodiscard]] bool must_return() const { return abandoned_ && !closing_; }
+
+    Host& host_;
+    SessionServices& services_;
+    std::atomic<bool> abandoned_ = false;
+    bool closing_ = false;  ///< in the destructor, where nobody else is here
+    std::mutex instances_mutex_;
+    std::vector<uint64_t> instances_;  ///< ids, guarded by instances_mutex_
+    PublishedBlobs blobs_;  ///< before table_: memory objects take themselves out when they go
+    HandleTable table_;
+};
+
+}  // namespace swede::gfxstream::vulkan
