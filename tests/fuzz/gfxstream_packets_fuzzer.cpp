@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parameters of one gfxstream command: either the input's own bytes, or what a guest encodes for a
+// seed and then edits. What decodes is encoded again by the guest's typed code, which walks
+// every array to its end; after two rounds it must not change any more.
+// Parsers: src/gfxstream/vulkan/decoder.cpp src/gfxstream/vulkan/layout.cpp
+// src/gfxstream/vulkan/reply.cpp src/gfxstream/arena.cpp
+#include <fuzzer/FuzzedDataProvider.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <span>
+#include <vector>
+
+#include "gfxstream/vulkan/reply.h"
+#include "guest.h"
+#include "unit/gfxstream/world.h"
+
+namespace {
+
+using namespace swede::gfxstream::vulkan;
+
+/// The input breaks a promise: ends the run, as a sanitizer's report does.
+void require(bool holds) {
+    if (!holds) std::abort();
+}
+
+World& world() {
+    static World world;
+    return world;
+}
+
+/// One change to what a guest encoded.
+void edit(FuzzedDataProvider& input, std::vector<std::byte>& bytes) {
+    const size_t at = input.ConsumeIntegralInRange<size_t>(0, bytes.size());
+    const auto overwrite = [&](auto value) {
+        if (at + sizeof(value) <= bytes.size()) {
+            std::memcpy(bytes.data() + at, &value, sizeof(value));
+        }
+    };
+    switch (input.ConsumeIntegralInRange(0, 5)) {
+        case 0:
+            return overwrite(input.ConsumeIntegral<uint8_t>());
+        case 1:
+            return overwrite(input.PickValueInArray<uint32_t>(
+                {0, 1, 2, 0x01000000, 0x02000000, 0xff, 0x7fffffff, 0xffffffff}));
+        case 2:
+            return overwrite(kLayouts[input.ConsumeIntegral<uint16_t>() % kLayoutCount].stype);
+        case 3: {
+            const auto& objects = world().objects;
+            return overwrite(objects[input.ConsumeIntegral<uint8_t>() % objects.size()]->id);
+        }
+        case 4: {
+            const std::string more = input.ConsumeRandomLengthString(64);
+            const auto* const first = reinterpret_cast<const std::byte*>(more.data());
+            bytes.insert(bytes.begin() + static_cast<ptrdiff_t>(at), first, first + more.size());
+            return;
+        }
+        default:
+            return bytes.resize(at);
+    }
+}
+
+std::vector<std::byte> packet(FuzzedDataProvider& input, const guest::GuestCommand& command) {
+    if (input.ConsumeBool()) {
+        const std::vector<uint8_t> rest = input.ConsumeRemainingBytes<uint8_t>();
+        const auto* const first = reinterpret_cast<const std::byte*>(rest.data());
+        return {first, first + rest.size()};
+    }
+    guest::Random random(input.ConsumeIntegral<uint16_t>());
+    world().offer_to(random);
+    guest::Writer to;
+    command.random(random, to);
+    std::vector<std::byte> bytes = to.bytes();
+    while (input.remaining_bytes() > 0) edit(input, bytes);
+    return bytes;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    FuzzedDataProvider input(data, size);
+    const auto& command =
+        guest::kGuestCommands[input.ConsumeIntegral<uint16_t>() % guest::kGuestCommandCount];
+    const CommandLayout& known = kCommandLayouts[find_command_layout(command.opcode)];
+    const Layout& layout = layout_of(known.arguments);
+    Object* const buffer =
+        known.self == ObjectType::kCommandBuffer ? world().command_buffer : nullptr;
+    alignas(16) std::byte arguments[256];
+    std::vector<std::byte> bytes = packet(input, command);
+    guest::Random random(0);
+    for (int round = 0; round < 4; ++round) {
+        // Memory of its own, so that a read past the end is seen.
+        const std::vector<std::byte> copy(bytes.begin(), bytes.end());
+        Decoder in = world().decoder(copy);
+        const bool done = in.arguments(layout, known.self, buffer, arguments);
+        require(done == !in.failed() && done == in.sentence().empty());
+        if (!done) {
+            require(round == 0);
+            require(in.remaining() == 0 && in.u64() == 0);
+            break;
+        }
+        Reply reply;
+        reply.outputs(layout, arguments);
+        require(!reply.failed());
+        guest::Writer outputs;
+        command.outputs(random, arguments, outputs);
+        require(std::ranges::equal(reply.bytes(), outputs.bytes()));
+        guest::Writer again;
+        command.again(random, arguments, again);
+        require(round < 3 || again.bytes() == bytes);
+        bytes = again.bytes();
+        world().forget();
+    }
+    world().forget();
+    return 0;
+}
