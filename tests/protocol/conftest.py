@@ -45,11 +45,15 @@ class DeviceProcess:
         self._command = [str(build_folder() / (program or "src/swede/swede")), "device",
                          "--socket-path", str(self.socket_path), "--transport", transport,
                          *arguments]
+        if "--gpu" not in arguments:  # what a VMM sees does not depend on this machine's GPUs
+            self._command += ["--gpu", "none"]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=dict(os.environ, **(environment or {})))
         wait_until(self._is_listening, "the start of the device")
-        self.census_at_start = self.census()
+        if transport == "local":  # it asks the renderers what they offer before it is ready
+            self.wait_for_log("Listening at")
+        self.census_at_start = self._settled_census()
 
     def _is_listening(self):
         assert self.is_alive(), f"the device ended at once: {self.log()}"
@@ -90,6 +94,15 @@ class DeviceProcess:
 
     def census(self):
         return {"files": self.files(), "threads": self.threads(), "maps": self.mapped_files()}
+
+    def _settled_census(self):
+        """A thread that was joined is still listed for a moment."""
+        seen = self.census()
+        while True:
+            time.sleep(0.1)
+            before, seen = seen, self.census()
+            if seen == before:
+                return seen
 
     def settles(self):
         """Waits until nothing is left of a client."""
