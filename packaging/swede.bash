@@ -14,30 +14,48 @@ _swede() {
         previous=${words[cword - 1]}
     fi
     for word in "${words[@]:1:cword-1}"; do
-        case $word in device | control | doctor) verb=$word && break ;; esac
+        case $word in device | run | control | devices | doctor) verb=$word && break ;; esac
     done
     case $verb in
-    "") COMPREPLY=($(compgen -W "device control doctor --help --version" -- "$current")) ;;
+    "") COMPREPLY=($(compgen -W "device run control devices doctor --help --version" -- "$current")) ;;
     device)
         case $previous in
         --socket-path | --control-path) COMPREPLY=($(compgen -f -- "$current")) ;;
         --transport)
-            COMPREPLY=($(compgen -W "vfio-user vhost-user vhost-user-gpu" -- "$current")) ;;
+            COMPREPLY=($(compgen -W "vfio-user vhost-user vhost-user-gpu local" -- "$current")) ;;
+        --gpu) COMPREPLY=($(compgen -W "none pci:" -- "$current")) ;;
         --display) COMPREPLY=($(compgen -W "none png:" -- "$current")) ;;
         --fd | --hostmem | --outputs | --max-*) ;;
         *) COMPREPLY=($(compgen -W "--help --socket-path --fd --transport --hostmem --display
-            --outputs --control-path --max-host-memory --max-resources --max-contexts
+            --outputs --control-path --gpu --max-clients --max-host-memory --max-resources --max-contexts
             --max-backing-segments --max-mappings --max-pending-fences --max-pending-commands
-            --max-attachments" -- "$current")) ;;
+            --max-attachments --max-rings" -- "$current")) ;;
         esac
         ;;
+    run)
+        # From the program on, words are completed as without "swede run".
+        for word in "${words[@]:2:cword-2}"; do
+            case $word in
+            --) COMPREPLY=($(compgen -f -c -- "$current")) && return ;;
+            esac
+        done
+        case $previous in
+        --socket | --driver | --shim) COMPREPLY=($(compgen -f -- "$current")) ;;
+        --gpu | --max-*) ;;
+        *) COMPREPLY=($(compgen -c -W "-- --help --socket --driver --shim --gpu --max-clients
+            --max-host-memory --max-resources --max-contexts --max-backing-segments --max-mappings
+            --max-pending-fences --max-pending-commands --max-renderer-memory --max-attachments" \
+            -- "$current")) ;;
+        esac
+        ;;
+    devices) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;
     control)
         case $previous in
         control | screenshot) COMPREPLY=($(compgen -f -- "$current")) ;;
         *) COMPREPLY=($(compgen -W "info screenshot resize plug unplug --help" -- "$current")) ;;
         esac
         ;;
-    doctor) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;
+    devices | doctor) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;
     esac
 }
 complete -F _swede swede

@@ -92,7 +92,8 @@ Result<ChildOutput> run_for_output(const std::vector<std::string>& arguments,
     return collect(child, from, timeout, enough);
 }
 
-Result<ChildOutput> run_for_output(void (*function)(), std::chrono::milliseconds timeout) {
+Result<ChildOutput> run_for_output(const std::function<void()>& function,
+                                   std::chrono::milliseconds timeout) {
     pid_t child = -1;
     const UniqueFd from = SWEDE_TRY(start_child(child, [&](int null) {
         ::dup2(null, STDERR_FILENO);

@@ -29,7 +29,7 @@ using EnoughOutput = std::function<bool(std::string_view text)>;
                                                  const EnoughOutput& enough = {});
 
 /// The same for a function that writes to standard output: what it loads may crash or hang.
-[[nodiscard]] Result<ChildOutput> run_for_output(void (*function)(),
+[[nodiscard]] Result<ChildOutput> run_for_output(const std::function<void()>& function,
                                                  std::chrono::milliseconds timeout);
 
 }  // namespace swede

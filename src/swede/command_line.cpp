@@ -47,7 +47,9 @@ std::string explain(const Verb& verb, const CLI::App& app, const CLI::ParseError
             return fmt::format("\"{}\" is one word too many; accepted are {}.", extras.front(),
                                accepted);
     }
-    const auto verbs = verb.app->get_subcommands([](const CLI::App*) { return true; });
+    // Those without a group are for the program itself.
+    const auto verbs = verb.app->get_subcommands(
+        [](const CLI::App* known) { return !known->get_group().empty(); });
     if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !verbs.empty() &&
         verb.app->get_subcommands().empty()) {
         std::string accepted;
@@ -83,12 +85,15 @@ int report_error(std::string_view program, const Error& error, int status) {
 }
 
 int run_checked_device(std::string_view program, const DeviceArguments& arguments,
-                       const virtio_gpu::RendererFactory& renderers) {
+                       const RendererMaker& maker) {
     auto passed = service_manager::take_passed_socket();
     if (!passed) return report_error(program, passed.error(), kExitUsage);
     const auto options = check_device_options(arguments, static_cast<bool>(*passed));
     if (!options) return report_error(program, options.error(), kExitUsage);
-    const auto served = run_device(*options, *std::move(passed), renderers);
+    // Before anything else is open, and before the first thread: drivers run in a child for it.
+    const auto offered = maker ? maker(options->gpu, options->limits) : OfferedRenderers();
+    const auto served = offered ? run_device(*options, *std::move(passed), offered->factory)
+                                : std::unexpected(offered.error());
     if (served) return 0;
     const bool usage = served.error().code == ErrorCode::kInvalidParameter;
     return report_error(program, served.error(), usage ? kExitUsage : kExitFailure);

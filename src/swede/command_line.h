@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 #include "swede/device_options.h"
-#include "virtio_gpu/options.h"
+#include "swede/renderer_maker.h"
 
 namespace CLI {
 class App;
@@ -29,6 +29,6 @@ inline constexpr int kExitUsage = 2;    ///< the command line is wrong
 
 /// Checks the options, serves, and returns the exit status. log::start() was called.
 [[nodiscard]] int run_checked_device(std::string_view program, const DeviceArguments& arguments,
-                                     const virtio_gpu::RendererFactory& renderers);
+                                     const RendererMaker& maker);
 
 }  // namespace swede

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "swede/device.h"
 
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <memory>
@@ -18,7 +16,9 @@
 #include "swede/control_server.h"
 #include "swede/device_socket.h"
 #include "swede/device_state.h"
+#include "swede/file_limit.h"
 #include "swede/service_manager.h"
+#include "transports/local_socket/local_socket.h"
 #include "transports/vfio_user/vfio_user.h"
 #include "transports/vhost_user/vhost_user.h"
 
@@ -26,20 +26,6 @@ namespace swede {
 namespace {
 
 log::Module log_("device");
-
-/// Blobs, regions of guest memory and queues each take an fd; the usual soft limit of 1024 is kept
-/// low for select() only, which nothing here uses.
-constexpr rlim_t kWantedFiles = 65536;
-
-void raise_file_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    const rlim_t wanted = std::min(limit.rlim_max, kWantedFiles);
-    if (limit.rlim_cur >= wanted) return;
-    limit.rlim_cur = wanted;
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_.debug("The limit of open files stays at {}.", limit.rlim_cur);
-}
 
 /// SIGTERM and SIGINT as an fd, for as long as it lives; afterwards they end the process again, so
 /// that a second one ends a device that does not end.
@@ -76,6 +62,10 @@ Result<std::unique_ptr<TransportServer>> serve(DeviceSocket& socket, const Devic
                                                const virtio_gpu::DeviceParts& parts) {
     if (options.transport == Transport::kVfioUser)
         return vfio_user::serve(std::move(socket.fd), {options.hostmem}, parts);
+    if (options.transport == Transport::kLocal)
+        return local_socket::serve(
+            parts.loop, std::move(socket.fd),
+            {parts.options.limits, parts.options.renderers, options.max_clients});
     const bool full = options.transport == Transport::kVhostUser;
     const vhost_user::Options vhost_options{
         full ? vhost_user::Personality::kGeneric : vhost_user::Personality::kGpu,

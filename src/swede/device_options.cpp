@@ -23,24 +23,17 @@ struct NamedTransport {
     std::string_view name;
     Transport transport;
 };
-constexpr std::array<NamedTransport, 3> kTransports{{
+constexpr std::array<NamedTransport, 4> kTransports{{
     {"vfio-user", Transport::kVfioUser},
     {"vhost-user", Transport::kVhostUser},
     {"vhost-user-gpu", Transport::kVhostUserGpu},
+    {"local", Transport::kLocal},
 }};
 
 std::unexpected<Error> refuse(std::string_view option, std::string_view value,
                               std::string_view accepted) {
     return fail(ErrorCode::kInvalidParameter, "{} \"{}\" is not possible: {}.", option, value,
                 accepted);
-}
-
-Result<std::string> check_socket_path(std::string_view option, const std::string& path) {
-    if (path.empty() || path.size() > kMaxSocketPath)
-        return refuse(option, path,
-                      fmt::format("the path of a socket has 1 to {} bytes, this one has {}",
-                                  kMaxSocketPath, path.size()));
-    return path;
 }
 
 Result<int> check_fd(const std::string& value) {
@@ -53,7 +46,8 @@ Result<int> check_fd(const std::string& value) {
 Result<Transport> check_transport(const std::string& value) {
     for (const NamedTransport& known : kTransports)
         if (known.name == value) return known.transport;
-    return refuse("--transport", value, "accepted are vfio-user, vhost-user and vhost-user-gpu");
+    return refuse("--transport", value,
+                  "accepted are vfio-user, vhost-user, vhost-user-gpu and local");
 }
 
 Result<uint64_t> check_hostmem(const std::string& value, Transport transport) {
@@ -115,6 +109,14 @@ Result<uint64_t> check_limit(const LimitOption& option, const std::string& value
 
 }  // namespace
 
+Result<std::string> check_socket_path(std::string_view option, const std::string& path) {
+    if (path.empty() || path.size() > kMaxSocketPath)
+        return refuse(option, path,
+                      fmt::format("the path of a socket has 1 to {} bytes, this one has {}",
+                                  kMaxSocketPath, path.size()));
+    return path;
+}
+
 std::string_view name_of(Transport transport) {
     return kTransports[static_cast<size_t>(transport)].name;
 }
@@ -127,6 +129,37 @@ std::optional<OutputSize> parse_output(std::string_view text) {
     const auto is_edge = [](uint64_t edge) { return edge >= 1 && edge <= kMaxOutputEdge; };
     if (!width || !height || !is_edge(*width) || !is_edge(*height)) return std::nullopt;
     return OutputSize{static_cast<uint32_t>(*width), static_cast<uint32_t>(*height), true};
+}
+
+Result<GpuChoice> check_gpu(const std::optional<std::string>& value) {
+    GpuChoice choice;
+    if (!value) return choice;
+    if (value->empty() || *value == "pci:")
+        return refuse(
+            "--gpu", *value,
+            "accepted are a part of a name, an index or a UUID as \"swede devices\" lists "
+            "them, pci: with an address, and none");
+    choice.is_given = true;
+    choice.none = *value == "none";
+    if (!choice.none) choice.name = *value;
+    return choice;
+}
+
+Result<uint32_t> check_max_clients(const std::string& value) {
+    const auto count = parse_number(value);
+    if (!count || *count == 0 || *count > kMostClients)
+        return refuse("--max-clients", value, fmt::format("accepted are 1 to {}", kMostClients));
+    return static_cast<uint32_t>(*count);
+}
+
+Result<Budget::Limits> check_limits(
+    const std::array<std::optional<std::string>, kLimitOptions.size()>& given) {
+    Budget::Limits limits = Budget::default_limits();
+    for (size_t i = 0; i < kLimitOptions.size(); ++i)
+        if (given[i])
+            limits[static_cast<size_t>(kLimitOptions[i].kind)] =
+                SWEDE_TRY(check_limit(kLimitOptions[i], *given[i]));
+    return limits;
 }
 
 Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
@@ -152,11 +185,20 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
     if (arguments.control_path)
         options.control_path =
             SWEDE_TRY(check_socket_path("--control-path", *arguments.control_path));
-    options.limits = Budget::default_limits();
-    for (size_t i = 0; i < kLimitOptions.size(); ++i)
-        if (const std::optional<std::string>& limit = arguments.limits[i])
-            options.limits[static_cast<size_t>(kLimitOptions[i].kind)] =
-                SWEDE_TRY(check_limit(kLimitOptions[i], *limit));
+    if (arguments.max_clients && options.transport != Transport::kLocal)
+        return refuse("--max-clients", *arguments.max_clients,
+                      fmt::format("{} serves one VMM at a time", name_of(options.transport)));
+    if (options.transport == Transport::kLocal)
+        options.max_clients = SWEDE_TRY(
+            check_max_clients(arguments.max_clients.value_or(std::string(kDefaultMaxClients))));
+    options.gpu = SWEDE_TRY(check_gpu(arguments.gpu));
+    if (options.transport == Transport::kVhostUserGpu) {
+        if (options.gpu.is_given && !options.gpu.none)
+            return refuse("--gpu", *arguments.gpu,
+                          "QEMU's vhost-user-gpu passes no Vulkan; accepted is none");
+        options.gpu.none = true;
+    }
+    options.limits = SWEDE_TRY(check_limits(arguments.limits));
     return options;
 }
 

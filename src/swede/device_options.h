@@ -15,7 +15,7 @@
 namespace swede {
 
 /// How a VMM reaches the device: the words of --transport.
-enum class Transport : uint8_t { kVfioUser, kVhostUser, kVhostUserGpu };
+enum class Transport : uint8_t { kVfioUser, kVhostUser, kVhostUserGpu, kLocal };
 
 [[nodiscard]] std::string_view name_of(Transport transport);
 
@@ -39,6 +39,7 @@ inline constexpr auto kLimitOptions = std::to_array<LimitOption>({
     {"--max-pending-commands", BudgetKind::kPendingCommands, false,
      "commands taken and not answered"},
     {"--max-attachments", BudgetKind::kAttachments, false, "pairs of a context and its resource"},
+    {"--max-rings", BudgetKind::kRings, false, "guest threads that use Vulkan at once"},
 });
 static_assert(kLimitOptions.size() == Budget::kKinds, "each budget has its option");
 
@@ -51,7 +52,16 @@ struct DeviceArguments {
     std::optional<std::string> display;
     std::optional<std::string> outputs;
     std::optional<std::string> control_path;
+    std::optional<std::string> max_clients;
+    std::optional<std::string> gpu;
     std::array<std::optional<std::string>, kLimitOptions.size()> limits;
+};
+
+/// What --gpu says.
+struct GpuChoice {
+    bool none = false;      ///< guests get no Vulkan
+    bool is_given = false;  ///< so that a GPU which is not there is an error
+    std::string name;       ///< see vulkan::Host::open(); empty: the best one
 };
 
 /// The same, checked.
@@ -63,15 +73,30 @@ struct DeviceOptions {
     std::string picture_directory;  ///< empty: screenshots on demand only
     std::vector<virtio_gpu::OutputSize> outputs;
     std::string control_path;  ///< empty: none
+    uint32_t max_clients = 1;  ///< connections served at once; above 1 for kLocal only
+    GpuChoice gpu;
     Budget::Limits limits{};
 };
 
 inline constexpr std::string_view kDefaultHostmem = "8G";
+inline constexpr std::string_view kDefaultMaxClients = "64";
+inline constexpr uint32_t kMostClients = 4096;  ///< that --max-clients takes
 inline constexpr std::string_view kDefaultOutputs = "1280x800";
 inline constexpr uint32_t kMaxOutputEdge = 16384;  ///< px, each way
 
 /// "WIDTHxHEIGHT", each 1 to kMaxOutputEdge.
 [[nodiscard]] std::optional<virtio_gpu::OutputSize> parse_output(std::string_view text);
+
+/// The limits of one guest from `--max-...`; their defaults where none is given.
+[[nodiscard]] Result<Budget::Limits> check_limits(
+    const std::array<std::optional<std::string>, kLimitOptions.size()>& limits);
+/// The value of --gpu, if it is given.
+[[nodiscard]] Result<GpuChoice> check_gpu(const std::optional<std::string>& value);
+/// The value of --max-clients.
+[[nodiscard]] Result<uint32_t> check_max_clients(const std::string& value);
+/// A path that a socket can have; `option` is for the sentence.
+[[nodiscard]] Result<std::string> check_socket_path(std::string_view option,
+                                                    const std::string& path);
 
 /// An Error's sentence names the option, its value and what is accepted. `has_passed_socket`: the
 /// service manager passed a socket, so neither --socket-path nor --fd is needed.

@@ -31,9 +31,11 @@ Result<void> check_kind(int fd, Transport transport, std::string_view where) {
     if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM)
         return refuse("it is no Unix stream socket");
     const bool listening = socket_option(fd, SO_ACCEPTCONN) == 1;
-    if (transport == Transport::kVfioUser && !listening)
-        return refuse("vfio-user takes a listening socket, this one does not listen");
-    if (transport != Transport::kVfioUser && listening)
+    const bool to_listen = transport == Transport::kVfioUser || transport == Transport::kLocal;
+    if (to_listen && !listening)
+        return refuse(fmt::format("{} takes a listening socket, this one does not listen",
+                                  name_of(transport)));
+    if (!to_listen && listening)
         return refuse(
             fmt::format("{} takes a connected socket, this one listens", name_of(transport)));
     sockaddr_storage peer{};

@@ -19,10 +19,10 @@
 #include <vector>
 
 #include "swede/child_output.h"
+#include "swede/gpus.h"
 #include "swede/qemu_doors.h"
 #include "swede/size.h"
 #include "swede/version.h"
-#include "swede/vulkan_devices.h"
 
 namespace swede {
 namespace {
@@ -198,15 +198,16 @@ void examine_udmabuf() {
 }
 
 void examine_vulkan() {
-    const auto devices = list_vulkan_devices();
-    if (!devices) {
+    const auto gpus = list_gpus();
+    if (!gpus) {
         report(Verdict::kWarn, "Vulkan",
-               fmt::format("none: {}. 2D works without; for Vulkan install the GPU's driver, or "
+               fmt::format("none: {} 2D works without; for Vulkan install the GPU's driver, or "
                            "mesa-vulkan-drivers.",
-                           devices.error().message));
+                           gpus.error().message));
         return;
     }
-    for (const std::string& device : *devices) report(Verdict::kOk, "Vulkan", device + ".");
+    for (const Gpu& gpu : *gpus)
+        report(gpu.unusable.empty() ? Verdict::kOk : Verdict::kWarn, "Vulkan", sentence_of(gpu));
 }
 
 /// The descriptor by which QEMU and libvirt find swede-vhost-user-gpu: QEMU's

@@ -4,13 +4,20 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/log.h"
 #include "swede/command_line.h"
 #include "swede/control_client.h"
 #include "swede/doctor.h"
+#include "swede/gpus.h"
+#include "swede/renderer_verb.h"
+#include "swede/run.h"
 #include "swede/size.h"
 #include "swede/version.h"
 
@@ -26,6 +33,29 @@ constexpr char kDeviceFooter[] =
     "  swede device --socket-path /run/user/1000/gpu.sock --outputs 1920x1080,off --display "
     "png:out";
 
+void add_limit_options(CLI::App& verb,
+                       std::array<std::optional<std::string>, kLimitOptions.size()>& limits,
+                       const char* group) {
+    const Budget::Limits defaults = Budget::default_limits();
+    for (size_t i = 0; i < kLimitOptions.size(); ++i) {
+        const LimitOption& option = kLimitOptions[i];
+        const uint64_t value = defaults[static_cast<size_t>(option.kind)];
+        verb.add_option(option.option, limits[i],
+                        fmt::format("limit of {}; default {}", option.help,
+                                    option.is_size ? size_text(value) : fmt::format("{}", value)))
+            ->type_name(option.is_size ? "SIZE" : "COUNT")
+            ->group(group);
+    }
+}
+
+void add_gpu_option(CLI::App& verb, std::optional<std::string>& gpu) {
+    verb.add_option("--gpu", gpu,
+                    "which GPU guests draw with: a part of its name, its index or its UUID as "
+                    "\"swede devices\" lists them, pci: and its address, or none for no Vulkan; "
+                    "default: the best one")
+        ->type_name("GPU");
+}
+
 void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
     verb.footer(kDeviceFooter);
     verb.add_option("--socket-path", arguments.socket_path, "listen for the VMM at this socket")
@@ -35,7 +65,8 @@ void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
                     "for vhost-user and vhost-user-gpu")
         ->type_name("N");
     verb.add_option("--transport", arguments.transport,
-                    "how the VMM talks: vfio-user (default), vhost-user or vhost-user-gpu")
+                    "how the VMM talks: vfio-user (default), vhost-user or vhost-user-gpu; local "
+                    "serves programs of \"swede run\" instead")
         ->type_name("NAME");
     verb.add_option(
             "--hostmem", arguments.hostmem,
@@ -53,16 +84,64 @@ void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
     verb.add_option("--control-path", arguments.control_path,
                     "serve \"swede control\" at this socket")
         ->type_name("PATH");
-    const Budget::Limits defaults = Budget::default_limits();
-    for (size_t i = 0; i < kLimitOptions.size(); ++i) {
-        const LimitOption& option = kLimitOptions[i];
-        const uint64_t value = defaults[static_cast<size_t>(option.kind)];
-        verb.add_option(option.option, arguments.limits[i],
-                        fmt::format("limit of {}; default {}", option.help,
-                                    option.is_size ? size_text(value) : fmt::format("{}", value)))
-            ->type_name(option.is_size ? "SIZE" : "COUNT")
-            ->group("Limits for one guest");
+    add_gpu_option(verb, arguments.gpu);
+    verb.add_option(
+            "--max-clients", arguments.max_clients,
+            fmt::format("with local: connections served at once; default {}", kDefaultMaxClients))
+        ->type_name("COUNT");
+    add_limit_options(verb, arguments.limits, "Limits for one guest");
+}
+
+constexpr char kRunFooter[] =
+    "What follows the program's name is the program's. Example:\n"
+    "  swede run -- vkcube --c 100";
+
+void add_run_options(CLI::App& verb, RunArguments& arguments) {
+    verb.footer(kRunFooter);
+    verb.prefix_command();
+    verb.add_option("--socket", arguments.socket,
+                    "use the device that \"swede device --transport local\" serves there, instead "
+                    "of one of its own")
+        ->type_name("PATH");
+    verb.add_option("--driver", arguments.driver,
+                    "the JSON file of the Vulkan driver for the program, or none to leave the "
+                    "choice to it; default: Mesa's gfxstream as it is installed")
+        ->type_name("FILE");
+    verb.add_option("--shim", arguments.shim,
+                    "the library that shows the GPU to the program, if it is not where it was "
+                    "installed")
+        ->type_name("FILE");
+    add_gpu_option(verb, arguments.gpu);
+    verb.add_option("--max-clients", arguments.max_clients,
+                    fmt::format("connections served at once; default {}", kDefaultMaxClients))
+        ->type_name("COUNT");
+    add_limit_options(verb, arguments.limits, "Limits for one connection");
+}
+
+int run_run(const CLI::App& verb, RunArguments& arguments, const RendererMaker& maker) {
+    constexpr char kProgram[] = "swede run";
+    const std::vector<std::string> before = verb.remaining();
+    arguments.command.insert(arguments.command.begin(), before.begin(), before.end());
+    const bool is_option = !before.empty() && before.front().starts_with('-');
+    const auto options =
+        is_option ? Result<RunOptions>(fail(
+                        ErrorCode::kInvalidParameter,
+                        "\"{}\" is no option of it; the program comes after --.", before.front()))
+                  : check_run_arguments(arguments);
+    if (!options) {
+        const ErrorCode code = options.error().code;
+        return report_error(kProgram, options.error(),
+                            code == ErrorCode::kInvalidParameter  ? kExitUsage
+                            : code == ErrorCode::kInvalidResource ? kExitNoProgram
+                                                                  : kExitNotRunnable);
     }
+    const auto status = run_with_device(*options, maker);
+    if (status) return *status;
+    const ErrorCode code = status.error().code;
+    return report_error(kProgram, status.error(),
+                        code == ErrorCode::kUnsupported        ? kExitNotRunnable
+                        : code == ErrorCode::kInvalidParameter ? kExitUsage
+                                                               : kExitFailure);
 }
 
 /// `swede control`: the words as written.
@@ -139,7 +218,7 @@ int run_control(const ControlVerbs& verbs, const ControlArguments& arguments) {
 
 }  // namespace
 
-int run_program(int argc, const char* const* argv, const virtio_gpu::RendererFactory& renderers) {
+int run_program(int argc, const char* const* argv, const RendererMaker& maker) {
     CLI::App app("A virtual GPU in a process of its own, beside an unmodified QEMU.", "swede");
     app.set_version_flag("--version", std::string("swede ") + kVersion);
     app.footer(kFooter);
@@ -149,18 +228,42 @@ int run_program(int argc, const char* const* argv, const virtio_gpu::RendererFac
     CLI::App* const device = app.add_subcommand("device", "serve a virtual GPU to one VMM");
     add_device_options(*device, device_arguments);
 
+    RunArguments run_arguments;
+    CLI::App* const run = app.add_subcommand(
+        "run", "run a program of this machine with a virtual GPU, without any VM");
+    add_run_options(*run, run_arguments);
+
     ControlArguments control_arguments;
     CLI::App* const control = app.add_subcommand("control", "look at and change a running device");
     const ControlVerbs control_verbs = add_control_verbs(*control, control_arguments);
 
+    CLI::App* const devices = app.add_subcommand(
+        "devices", "list the GPUs of this machine, and say why guests cannot have one");
+
     CLI::App* const doctor = app.add_subcommand(
         "doctor", "say what this machine has and lacks, and print a QEMU command line that works");
 
-    if (const auto status = parse_command_line(app, argc, argv)) return *status;
+    RendererArguments renderer_arguments;
+    CLI::App* const renderer =
+        app.add_subcommand("renderer", "what \"device\" starts for each guest")->group("");
+    renderer->add_option("--gpu", renderer_arguments.gpu)->type_name("UUID");
+    add_limit_options(*renderer, renderer_arguments.limits, "Limits");
+
+    // What comes after "--" is a program's own, and CLI11 would look for options in it.
+    const std::span words(argv, static_cast<size_t>(argc));
+    const auto dashes = argc > 1 && std::string_view(argv[1]) == "run"
+                            ? std::ranges::find(words, std::string_view("--"))
+                            : words.end();
+    if (dashes != words.end()) run_arguments.command.assign(dashes + 1, words.end());
+    if (const auto status = parse_command_line(app, static_cast<int>(dashes - words.begin()), argv))
+        return *status;
     log::start();
-    if (device->parsed()) return run_checked_device("swede device", device_arguments, renderers);
+    if (device->parsed()) return run_checked_device("swede device", device_arguments, maker);
+    if (run->parsed()) return run_run(*run, run_arguments, maker);
     if (control->parsed()) return run_control(control_verbs, control_arguments);
+    if (devices->parsed()) return run_devices();
     if (doctor->parsed()) return run_doctor();
+    if (renderer->parsed()) return run_renderer(renderer_arguments);
     return kExitUsage;
 }
 

@@ -89,6 +89,8 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "renderer") return run_renderer();
     std::vector<const char*> arguments(argv, argv + argc);
     TestOptions options = take_options(arguments);
+    options.client.reap_in_background = true;
+    options.client.offer = std::make_shared<renderer_process::Offer>();
     options.client.start = [] { return renderer_process::spawn("/proc/self/exe", {"renderer"}); };
     const auto renderers =
         [&](EventLoop& loop, virtio::GuestMemory& memory,
@@ -100,5 +102,9 @@ int main(int argc, char** argv) {
             loop, memory, std::move(sink), options.client)));
         return made;
     };
-    return run_program(static_cast<int>(arguments.size()), arguments.data(), renderers);
+    return run_program(static_cast<int>(arguments.size()), arguments.data(),
+                       [&](const GpuChoice&, const Budget::Limits&) -> Result<OfferedRenderers> {
+                           return OfferedRenderers{renderers,
+                                                   [] { return std::string("the test renderer"); }};
+                       });
 }

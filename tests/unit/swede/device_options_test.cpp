@@ -79,16 +79,17 @@ TEST(DeviceOptions, Fd_IsANumber) {
     }
 }
 
-TEST(DeviceOptions, Transport_IsOneOfThree) {
+TEST(DeviceOptions, Transport_IsOneOfFour) {
     DeviceArguments arguments = least();
-    for (const Transport transport :
-         {Transport::kVfioUser, Transport::kVhostUser, Transport::kVhostUserGpu}) {
+    for (const Transport transport : {Transport::kVfioUser, Transport::kVhostUser,
+                                      Transport::kVhostUserGpu, Transport::kLocal}) {
         arguments.transport = std::string(name_of(transport));
         EXPECT_EQ(good(arguments).transport, transport);
     }
     for (const char* value : {"", "vfio", "VFIO-USER", "vhost-user-gpu-pci"}) {
         arguments.transport = value;
-        expect_refused(arguments, "--transport", value, "vfio-user, vhost-user and vhost-user-gpu");
+        expect_refused(arguments, "--transport", value,
+                       "vfio-user, vhost-user, vhost-user-gpu and local");
     }
 }
 
