@@ -84,7 +84,8 @@ class Contender:
                      "-global", f"virtio-gpu-device.yres={height}"]
         else:
             self._device = Device(door, folder / "device", arguments=[
-                "--display", f"png:{folder}/pictures", "--outputs", f"{width}x{height}",
+                "--gpu", "none", "--display", f"png:{folder}/pictures",
+                "--outputs", f"{width}x{height}",
                 "--hostmem", "256M"])
             socket_path = self._device.socket_path
         self._folder = folder

@@ -68,7 +68,8 @@ def measure(pid, seconds):
 
 def measure_guest(door, seconds, folder):
     """With a guest that has booted and does nothing."""
-    options = [] if door is Door.VHOST_USER_GPU else ["--hostmem", "256M"]
+    options = ["--gpu", "none"]
+    options += [] if door is Door.VHOST_USER_GPU else ["--hostmem", "256M"]
     with Device(door, folder / "device", arguments=options) as device:
         with Guest(door, device.socket_path, folder / "guest", agent=True) as guest:
             # The console's cursor blinks, and each time is a picture that the guest draws.
@@ -80,7 +81,7 @@ def measure_guest(door, seconds, folder):
 def measure_alone(seconds, folder):
     control = folder / "control.sock"
     device = subprocess.Popen(
-        [swede_program(), "device", "--socket-path", f"{folder}/gpu.sock",
+        [swede_program(), "device", "--socket-path", f"{folder}/gpu.sock", "--gpu", "none",
          "--control-path", control, "--display", f"png:{folder}/pictures"],
         stdin=subprocess.DEVNULL)
     try:

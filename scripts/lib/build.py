@@ -32,7 +32,7 @@ RELEASE = Flavour("release", ("--buildtype=release", "-Dwerror=true"))
 ASAN = Flavour("asan", ("--buildtype=debugoptimized", "-Dwerror=true", "-Dfuzz=true",
                         "-Db_sanitize=address,undefined", "-Db_lundef=false"), _CLANG)
 TSAN = Flavour("tsan", ("--buildtype=debugoptimized", "-Dwerror=true",
-                        "-Db_sanitize=thread", "-Db_lundef=false"), _CLANG)
+                        "-Db_sanitize=thread", "-Db_lundef=false", "-Dbench=false"), _CLANG)
 # Clang's own coverage, which counts regions exactly; no sanitizer, so that it is fast.
 COVERAGE = Flavour("coverage", ("--buildtype=debug", "-Dwerror=true", "-Dfuzz=true",
                                 "-Dcpp_args=-fprofile-instr-generate -fcoverage-mapping",

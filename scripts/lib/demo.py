@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job: a Debian guest in QEMU draws its desktop on our device, which writes the picture."""
+"""The main job: a Debian guest in QEMU draws its desktop on our device, which writes the picture;
+or runs a Vulkan program on it."""
 
 import argparse
 import pathlib
@@ -12,13 +13,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "guest")]
 # pylint: disable=wrong-import-position
 import build
+import vulkan_demo
+import vulkan_guest
 from kvm import kvm_is_usable
 from lab import Device, Door, Guest, LabError
 from report import Failure, say
 
 OUTPUT = build.REPOSITORY / "out"
-PICTURE = OUTPUT / "demo.png"
-LOGS = OUTPUT / "demo"
 SIZE = (1280, 800)  # pixels
 KERNEL_LINES = r"\[drm\] (pci:|features:|Host memory|number of)|cap set \d+"
 BOOT_SECONDS = 120
@@ -49,7 +50,7 @@ def check_picture(path):
     return len(colours)
 
 
-def run_guest(guest, take_picture, clock):
+def show_kernel(guest, clock):
     guest.expect_agent(BOOT_SECONDS)
     clock("the guest is up; its kernel says:")
     for line in guest.serial().splitlines():
@@ -57,57 +58,103 @@ def run_guest(guest, take_picture, clock):
             print(line, flush=True)
     features = guest.check("cat /sys/kernel/debug/dri/0/virtio-gpu-features")
     print("\n".join(f"  {line}" for line in features.splitlines()), flush=True)
-    clock("starting weston, a terminal and clients")
-    guest.check("sh /swede/desktop.sh", DESKTOP_SECONDS)
-    clock("the clients have drawn; taking the picture")
-    take_picture()
 
 
-def demo(door):
+class Desktop:
+    """The demo without a word: weston, a terminal and clients."""
+
+    name = "demo"
+    image = "desktop"
+    hostmem = "256M"
+    options = ("--gpu", "none")
+
+    @staticmethod
+    def environment():
+        return {}
+
+    @staticmethod
+    def run(guest, take_picture, picture, clock):
+        show_kernel(guest, clock)
+        clock("starting weston, a terminal and clients")
+        guest.check("sh /swede/desktop.sh", DESKTOP_SECONDS)
+        clock("the clients have drawn; taking the picture")
+        take_picture()
+        colours = check_picture(picture)
+        clock(f"done: the guest's desktop, {SIZE[0]}x{SIZE[1]}, {colours} colours")
+
+
+class Vulkan:
+    """The demo's word `vulkan`: vulkaninfo, and vkcube on weston."""
+
+    name = "demo-vulkan"
+    image = "vulkan-lavapipe"
+    hostmem = "1G"
+    options = ()
+
+    @staticmethod
+    def environment():
+        return vulkan_guest.host_environment()
+
+    @staticmethod
+    def run(guest, take_picture, picture, clock):
+        show_kernel(guest, clock)
+        vulkan_demo.run(guest, take_picture, picture, clock)
+
+
+def demo(job, door):
     clock = Clock()
-    shutil.rmtree(LOGS, ignore_errors=True)
-    LOGS.mkdir(parents=True)
-    PICTURE.unlink(missing_ok=True)
+    logs, picture = OUTPUT / job.name, OUTPUT / f"{job.name}.png"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    picture.unlink(missing_ok=True)
     if door is not Door.QEMU_OWN:
         build.build(build.RELEASE, "src/swede/swede")
     clock("looking whether KVM works here")
     clock("KVM works" if kvm_is_usable() else "KVM is not usable, QEMU emulates the processor")
     if door is Door.QEMU_OWN:
         clock("booting a Debian guest on QEMU's own virtio-gpu-pci")
-        with Guest(door, None, LOGS, image="desktop", agent=True) as guest:
-            run_guest(guest, lambda: guest.screendump(PICTURE), clock)
+        with Guest(door, None, logs, image=job.image, agent=True) as guest:
+            job.run(guest, lambda: guest.screendump(picture), picture, clock)
     else:
         clock(f"starting the device ({door.value})")
-        pictures = LOGS / "scanouts"
-        pictures.mkdir()
-        options = ["--display", f"png:{pictures}", "--outputs", f"{SIZE[0]}x{SIZE[1]}"]
+        scanouts = logs / "scanouts"
+        scanouts.mkdir()
+        options = ["--display", f"png:{scanouts}", "--outputs", f"{SIZE[0]}x{SIZE[1]}",
+                   *job.options]
         if door is not Door.VHOST_USER_GPU:  # through which QEMU passes no window
-            options += ["--hostmem", "256M"]
+            options += ["--hostmem", job.hostmem]
         program = build.RELEASE.folder / "src" / "swede" / "swede"
-        with Device(door, LOGS, program=program, arguments=options) as device:
+        with Device(door, logs, program=program, arguments=options,
+                    environment=job.environment()) as device:
             clock("booting a Debian guest on it")
-            with Guest(door, device.socket_path, LOGS, image="desktop", agent=True) as guest:
-                run_guest(guest, lambda: device.control("screenshot", str(PICTURE)), clock)
-    colours = check_picture(PICTURE)
-    clock(f"done: the guest's desktop, {SIZE[0]}x{SIZE[1]}, {colours} colours")
-    print(PICTURE)
+            with Guest(door, device.socket_path, logs, image=job.image, agent=True) as guest:
+                job.run(guest, lambda: device.control("screenshot", str(picture)), picture, clock)
+    print(picture)
 
 
 def main():
+    jobs = {"vulkan": Vulkan}
     parser = argparse.ArgumentParser(
         prog="demo", description="Boots a Debian guest in QEMU on our virtio-gpu device, starts "
         "weston with a terminal and clients, and leaves the picture that the device made of it in "
-        f"{PICTURE.relative_to(build.REPOSITORY)}; logs are in out/demo.")
+        "out/demo.png. The word `vulkan` runs a Vulkan program in the guest instead, on a driver of "
+        "this machine, and leaves out/demo-vulkan.png. Logs are beside the picture.")
+    parser.add_argument("job", nargs="?", choices=jobs, help="what the guest does; default: its "
+                        "desktop")
     doors = {door.value: door for door in Door}
     parser.add_argument("--transport", choices=doors, default=Door.VFIO_USER.value,
                         help="how QEMU reaches the device (default: %(default)s); "
                         "virtio-gpu-pci is QEMU's own device, to compare with")
     arguments = parser.parse_args()
+    job, door = jobs.get(arguments.job, Desktop), doors[arguments.transport]
+    if job is Vulkan and door not in (Door.VFIO_USER, Door.VHOST_USER):
+        parser.error(f"argument --transport: Vulkan passes through vfio-user and vhost-user only, "
+                     f"not through {door.value}")
     try:
-        demo(doors[arguments.transport])
+        demo(job, door)
         return 0
     except (Failure, LabError, OSError) as failure:
-        say(f"demo: failed: {failure}\ndemo: logs are in {LOGS}")
+        say(f"demo: failed: {failure}\ndemo: logs are in {OUTPUT / job.name}")
         return 1
     except KeyboardInterrupt:
         say("demo: interrupted")

@@ -28,23 +28,54 @@ _DESKTOP = {
         "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/etc/fonts/fonts.conf",
     ],
 }
-IMAGES = {"min": _MIN, "desktop": _DESKTOP}
+# For Vulkan programs on the gfxstream driver. `trees` are searched behind the guest tree.
+_VULKAN = {
+    "modules": _MIN["modules"],
+    "files": [
+        "/usr/bin/vulkaninfo", "/usr/bin/vkcube",
+        "/usr/bin/weston", "/usr/bin/weston-debug", "/usr/libexec/weston-desktop-shell",
+        "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm",
+        # opened by name at run time
+        f"{_LIBRARIES}/libvulkan.so.1", f"{_LIBRARIES}/libvulkan_gfxstream.so",
+        "/usr/share/vulkan/icd.d/gfxstream_vk_icd.json",
+        f"{_LIBRARIES}/libweston-14/drm-backend.so", f"{_LIBRARIES}/weston/desktop-shell.so",
+        "/usr/share/X11/xkb",
+        "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/etc/fonts/fonts.conf",
+    ],
+    "trees": ["guest-vulkan"],
+}
+# The same with a driver that renders in the guest, to compare with. Its compiler, LLVM, is most of
+# it, so it is made only when asked for, and compressed less: a third of the time for a tenth more.
+_VULKAN_LAVAPIPE = {
+    **_VULKAN,
+    "compression": 5,
+    "trees": ["guest-vulkan", "guest-llvm"],
+    "files": _VULKAN["files"] + [f"{_LIBRARIES}/libvulkan_lvp.so",
+                                 "/usr/share/vulkan/icd.d/lvp_icd.json"],
+}
+IMAGES = {"min": _MIN, "desktop": _DESKTOP, "vulkan": _VULKAN, "vulkan-lavapipe": _VULKAN_LAVAPIPE}
+EXTRA_IMAGES = ["vulkan-lavapipe"]  # which setup makes only when asked for
 
 
 def _guest_scripts():
     return sorted(path for path in SCRIPTS.iterdir() if path.suffix != ".md")
 
 
-def image_stamp(name, tree_stamp):
+def trees_of(name):
+    """The parts of the cache that an image is made from, in the order in which they are searched."""
+    return ["guest", *IMAGES[name].get("trees", [])]
+
+
+def image_stamp(name, tree_stamps):
     here = pathlib.Path(__file__)
-    return digest(tree_stamp, IMAGES[name], here.with_name("initramfs.py"), here,
+    return digest(tree_stamps, IMAGES[name], here.with_name("initramfs.py"), here,
                   *[item for path in _guest_scripts() for item in (path.name, path)])
 
 
-def build_image(name, tree, path):
+def build_image(name, trees, path):
     """Writes the image and returns its size in bytes."""
     archive = CpioWriter()
-    packer = TreePacker(tree, archive)
+    packer = TreePacker(trees[0], archive, trees[1:])
     for folder in ("proc", "sys", "dev", "run", "tmp", "root", "etc", "var", "swede"):
         archive.folder(folder)
     archive.link("var/run", "/run")
@@ -58,5 +89,5 @@ def build_image(name, tree, path):
     for script in _guest_scripts():
         archive.file("init" if script.name == "init" else f"swede/{script.name}",
                      script.read_bytes(), 0o755)
-    write_compressed(archive, path)
+    write_compressed(archive, path, IMAGES[name].get("compression", 10))
     return path.stat().st_size

@@ -75,21 +75,28 @@ def overlay(files=None, scripts=None):
 
 
 class TreePacker:
-    """Copies files, with all that they need, from an unpacked tree into an archive."""
+    """Copies files, with all that they need, from an unpacked tree into an archive. What the tree
+    lacks is taken from the trees `behind` it."""
 
-    def __init__(self, tree, archive):
+    def __init__(self, tree, archive, behind=()):
         self.tree = pathlib.Path(tree)
+        self.trees = [self.tree, *map(pathlib.Path, behind)]
         self.archive = archive
         for folder in ("bin", "sbin", "lib", "lib64"):
             archive.folder(f"usr/{folder}")
             archive.link(folder, f"usr/{folder}")
 
+    def _source(self, path):
+        """The file behind a path of the guest: that of the first tree which has one."""
+        found = [tree / path[1:] for tree in self.trees if os.path.lexists(tree / path[1:])]
+        return found[0] if found else self.tree / path[1:]
+
     def _resolve(self, path):
-        """Place of `path` in the tree with the links of its folders followed inside the tree."""
+        """Place of `path` in the guest with the links of its folders followed inside the trees."""
         parts, resolved = pathlib.PurePosixPath(path).parts[1:], "/"
         for part in parts[:-1]:
             resolved = posixpath.join(resolved, part)
-            target = self.tree / resolved[1:]
+            target = self._source(resolved)
             if target.is_symlink():
                 resolved = self._resolve(posixpath.normpath(
                     posixpath.join(posixpath.dirname(resolved), os.readlink(target))))
@@ -100,7 +107,7 @@ class TreePacker:
         path = self._resolve(path)
         if path in self.archive:
             return
-        source = self.tree / path[1:]
+        source = self._source(path)
         if source.is_symlink():
             target = os.readlink(source)
             self.archive.link(path, target)
@@ -116,7 +123,7 @@ class TreePacker:
             if is_elf:
                 self._add_libraries(path, source)
         else:
-            raise Failure(f"the guest tree has no {path} ({self.tree})")
+            raise Failure(f"the guest tree has no {path} ({self._names()})")
 
     def _add_libraries(self, path, source):
         elf = Elf(source.read_bytes())
@@ -126,11 +133,14 @@ class TreePacker:
         for soname in elf.needed():
             for folder in own + LIBRARY_FOLDERS:
                 candidate = self._resolve(posixpath.normpath(f"{folder}/{soname}"))
-                if os.path.lexists(self.tree / candidate[1:]):
+                if os.path.lexists(self._source(candidate)):
                     self.add(candidate)
                     break
             else:
-                raise Failure(f"library {soname}, needed by {path}, is not in {self.tree}")
+                raise Failure(f"library {soname}, needed by {path}, is not in {self._names()}")
+
+    def _names(self):
+        return ", ".join(str(tree) for tree in self.trees)
 
     def add_busybox(self):
         """The static busybox, and a link for each command that the archive does not have by now."""
@@ -197,8 +207,8 @@ class TreePacker:
         return str(path.relative_to(root)).removesuffix(".xz")
 
 
-def write_compressed(archive, path):
+def write_compressed(archive, path, level):
     """zstd, which Debian's kernel unpacks several times faster than xz or gzip."""
     with open(path, "wb") as output:
-        subprocess.run(["zstd", "-q", "-10", "-T0"], input=archive.to_bytes(), stdout=output,
+        subprocess.run(["zstd", "-q", f"-{level}", "-T0"], input=archive.to_bytes(), stdout=output,
                        check=True)

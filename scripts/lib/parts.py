@@ -3,12 +3,13 @@
 
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 
 from cache import Part, cache_root, digest
-from guest_images import IMAGES, build_image, image_stamp
-from private_apt import BACKPORTS, RELEASE, PrivateApt
+from guest_images import EXTRA_IMAGES, IMAGES, build_image, image_stamp, trees_of
+from private_apt import BACKPORTS, RELEASE, PrivateApt, drivers_release
 from report import Failure, Progress
 
 # A change of how trees are unpacked makes them anew; raise this with it.
@@ -27,18 +28,42 @@ GUEST_PRETENDED = [
     "libgstreamer-plugins-base1.0-0", "libneatvnc0", "libaml0t64", "libpipewire-0.3-0t64",
     "libllvm19", "initramfs-tools", "systemd", "dbus-daemon", "adduser",
 ]
+# What the guests of some images have besides, in trees of their own: a change of one leaves the
+# other images alone, and LLVM is fetched only for the image that has it.
+GUEST_VULKAN_PACKAGES = ["mesa-vulkan-drivers", "vulkan-tools"]
+GUEST_VULKAN_PRETENDED = [  # the guest tree has them, but for LLVM
+    "libc6", "libdrm-amdgpu1", "libdrm2", "libelf1t64", "libexpat1", "libgcc-s1", "libllvm19",
+    "libstdc++6", "libwayland-client0", "libx11-6", "libx11-xcb1", "libxcb-dri3-0",
+    "libxcb-present0", "libxcb-randr0", "libxcb-shm0", "libxcb-sync1", "libxcb-xfixes0", "libxcb1",
+    "libxshmfence1", "libzstd1", "zlib1g",
+]
+GUEST_LLVM_PACKAGES = ["libllvm19"]
+GUEST_LLVM_PRETENDED = ["libc6", "libffi8", "libgcc-s1", "libstdc++6", "libzstd1", "zlib1g"]
 
 VULKAN_PACKAGES = ["libvulkan-dev"]
 VULKAN_REGISTRY = "usr/share/vulkan/registry/vk.xml"
 VULKAN_REGISTRY_SHA256 = "1adbeb17c00be04771aac41bbb33850ff83c3503b42dcb2a25a96b4fd79c7e07"
+
+# Vulkan drivers for programs of this host: the host's C library serves them, all else is beside them.
+DRIVERS_PACKAGES = ["mesa-vulkan-drivers"]
+DRIVERS_PRETENDED = ["libc6", "libgcc-s1", "libstdc++6"]
+DRIVERS = {"gfxstream": "gfxstream_vk", "lavapipe": "lvp"}  # our name -> Mesa's
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 def _tree_stamp(release, packages, pretended=()):
     return digest(TREE_LAYOUT, release, packages, list(pretended))
 
 
-def guest_tree_part():
-    return Part("guest", _tree_stamp(RELEASE, GUEST_PACKAGES, GUEST_PRETENDED))
+_GUEST_TREES = {  # name of the part -> packages and pretended packages
+    "guest": (GUEST_PACKAGES, GUEST_PRETENDED),
+    "guest-vulkan": (GUEST_VULKAN_PACKAGES, GUEST_VULKAN_PRETENDED),
+    "guest-llvm": (GUEST_LLVM_PACKAGES, GUEST_LLVM_PRETENDED),
+}
+
+
+def guest_tree_part(name="guest"):
+    return Part(name, _tree_stamp(RELEASE, *_GUEST_TREES[name]))
 
 
 def qemu_part():
@@ -50,12 +75,22 @@ def vulkan_part():
                                  VULKAN_REGISTRY_SHA256))
 
 
-def _unpack(part, release, packages, pretended=(), check=None):
+def drivers_part():
+    return Part("drivers", digest(_tree_stamp(drivers_release(), DRIVERS_PACKAGES,
+                                              DRIVERS_PRETENDED), DRIVERS))
+
+
+def _driver_file(name):
+    """The file that names a driver to the Vulkan loader."""
+    return f"{name}.icd.json"
+
+
+def _unpack(part, release, packages, pretended=(), finish=None):
     apt = PrivateApt(part.name, release, pretended)
     with part.rebuilt() as folder:
         apt.unpack_into(folder / "tree", f"setup: {part.name}", packages)
-        if check:
-            check(folder / "tree")
+        if finish:
+            finish(folder / "tree")
     apt.forget_downloads()
 
 
@@ -64,6 +99,20 @@ def _check_registry(tree):
     if found != VULKAN_REGISTRY_SHA256:
         raise Failure(f"the Vulkan registry that was downloaded has the SHA-256 {found}, "
                       f"expected is {VULKAN_REGISTRY_SHA256}")
+
+
+def _name_drivers(tree):
+    """Files for the Vulkan loader beside the tree, with the paths that it will have."""
+    for name, mesa_name in DRIVERS.items():
+        found = list((tree / "usr/share/vulkan/icd.d").glob(f"{mesa_name}_icd*.json"))
+        if len(found) != 1:
+            raise Failure(f"one file for the driver {mesa_name} is expected, found: {found}")
+        description = json.loads(found[0].read_text())
+        library = pathlib.PurePath(description["ICD"]["library_path"]).name
+        if not (tree / LIBRARIES / library).is_file():
+            raise Failure(f"{found[0]} names {library}, which is not in {tree / LIBRARIES}")
+        description["ICD"]["library_path"] = str(drivers_part().path / "tree" / LIBRARIES / library)
+        (tree.parent / _driver_file(name)).write_text(json.dumps(description, indent=1) + "\n")
 
 
 def digest_of_file(path):
@@ -133,13 +182,15 @@ def _write_wrapper():
 # --- all of them --------------------------------------------------------------------------------
 
 def image_part(name):
-    return Part(f"image-{name}", image_stamp(name, guest_tree_part().stamp))
+    stamps = [guest_tree_part(tree).stamp for tree in trees_of(name)]
+    return Part(f"image-{name}", image_stamp(name, stamps))
 
 
 def _build_image(name):
     progress = Progress(f"setup: image '{name}'")
     with image_part(name).rebuilt() as folder:
-        size = build_image(name, guest_tree_part().path / "tree", folder / "initramfs")
+        trees = [guest_tree_part(tree).path / "tree" for tree in trees_of(name)]
+        size = build_image(name, trees, folder / "initramfs")
     progress.done(f"{size / 1e6:.1f} MB")
 
 
@@ -150,17 +201,21 @@ def kernel():
     return found[0]
 
 
-def steps():
+def steps(extra_images=()):
     """(is it current, make it) for each part, in the order in which they are needed."""
     if not system_qemu():
         yield qemu_part().is_current, lambda: _unpack(qemu_part(), BACKPORTS, QEMU_PACKAGES)
     yield _wrapper_is_current, _write_wrapper
-    yield guest_tree_part().is_current, lambda: _unpack(
-        guest_tree_part(), RELEASE, GUEST_PACKAGES, GUEST_PRETENDED)
-    for name in IMAGES:
+    images = [name for name in IMAGES if name not in EXTRA_IMAGES or name in extra_images]
+    for tree in dict.fromkeys(tree for name in images for tree in trees_of(name)):
+        yield guest_tree_part(tree).is_current, lambda tree=tree: _unpack(
+            guest_tree_part(tree), RELEASE, *_GUEST_TREES[tree])
+    for name in images:
         yield image_part(name).is_current, lambda name=name: _build_image(name)
     yield vulkan_part().is_current, lambda: _unpack(
         vulkan_part(), RELEASE, VULKAN_PACKAGES, ["libc6"], _check_registry)
+    yield drivers_part().is_current, lambda: _unpack(
+        drivers_part(), drivers_release(), DRIVERS_PACKAGES, DRIVERS_PRETENDED, _name_drivers)
 
 
 def paths():
@@ -171,5 +226,8 @@ def paths():
         "guest-tree": guest_tree_part().path / "tree",
         "vulkan-registry": vulkan_part().path / "tree" / VULKAN_REGISTRY,
         "vulkan-headers": vulkan_part().path / "tree" / "usr/include",
+        # A program finds a driver by VK_DRIVER_FILES, and the driver its libraries by LD_LIBRARY_PATH.
+        "driver-libraries": drivers_part().path / "tree" / LIBRARIES,
+        **{f"driver-{name}": drivers_part().path / _driver_file(name) for name in DRIVERS},
         **{f"initramfs-{name}": image_part(name).path / "initramfs" for name in IMAGES},
     }

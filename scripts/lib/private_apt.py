@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian 13 packages without root and without touching the system: apt with a state folder of its own.
+"""Debian packages without root and without touching the system: apt with a state folder of its own.
 
 The mirror is the one that the system's apt sources name. Packages are resolved by apt against an
 empty (or partly pretended) dpkg status, downloaded and verified by apt, and unpacked by dpkg-deb; no
@@ -16,9 +16,17 @@ from report import Failure, Progress, say
 
 RELEASE = "trixie"
 BACKPORTS = "trixie-backports"
+# Where a host's own release has the drivers that are tested: Debian 12 in its backports only.
+DRIVERS_RELEASES = {"bookworm": "bookworm-backports"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PLAIN_SUITES = {"bookworm", "trixie", "oldstable", "stable"}
 ATTEMPTS = 3
+
+
+def drivers_release(os_release=pathlib.Path("/etc/os-release")):
+    """The release whose Vulkan drivers run with this host's C library."""
+    name = re.search(r"^VERSION_CODENAME=(\w+)$", os_release.read_text(), re.M)
+    return DRIVERS_RELEASES.get(name[1] if name else None, RELEASE)
 
 
 def _sources(folder):
@@ -62,7 +70,7 @@ class PrivateApt:
         for folder in ("lists/partial", "archives/partial", "nothing/partial"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         source = mirror()
-        suites = [RELEASE] if self.release == RELEASE else [RELEASE, self.release]
+        suites = dict.fromkeys([self.release.removesuffix("-backports"), self.release])
         (self.root / "sources.list").write_text("".join(
             f"deb [signed-by={KEYRING}] {source} {suite} main\n" for suite in suites))
         (self.root / "status").write_text("".join(
@@ -146,7 +154,7 @@ Debug::NoLocking "true";
                 say(f"{title}: {failure}\n{title}: trying again with fresh lists")
         progress = Progress(f"{title}: unpacking")
         tree.mkdir(parents=True, exist_ok=True)
-        for folder in ("bin", "sbin", "lib", "lib64"):  # Debian 13 is merged; packages rely on it
+        for folder in ("bin", "sbin", "lib", "lib64"):  # Debian is merged; packages rely on it
             (tree / "usr" / folder).mkdir(parents=True, exist_ok=True)
             if not (tree / folder).is_symlink():
                 (tree / folder).symlink_to(f"usr/{folder}")

@@ -46,6 +46,8 @@ def plan(level, fuzz_seconds=None):
     yield suite("scripts", build.RELEASE)
     yield unit(build.RELEASE)
     yield suite("protocol", build.RELEASE)
+    yield suite("local", build.RELEASE)
+    yield suite("vulkan", build.RELEASE)
     if level == "quick":
         return
     yield suite("guest", build.RELEASE)
@@ -53,6 +55,7 @@ def plan(level, fuzz_seconds=None):
         yield built(flavour)
         yield unit(flavour)
         yield suite("protocol", flavour)
+    yield suite("local", build.ASAN)
     seconds = fuzz_seconds or (LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS)
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)
     if slow:
@@ -98,12 +101,13 @@ def write_figures(total, minutes):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="test", description="Builds and tests. Without an option: style, unit, protocol and "
-        "guest tests, sanitizers, short fuzzing. With CI=true in the environment a skipped test is a "
+        prog="test", description="Builds and tests. Without an option: style, unit, protocol, local "
+        "and guest tests, sanitizers, short fuzzing. With CI=true in the environment a skipped test is a "
         "failure. Logs are in out/test.")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", dest="level", action="store_const", const="quick",
-                       help="only style, and unit and protocol tests of the release build")
+                       help="only style, and unit, protocol, local and Vulkan tests of the release "
+                       "build")
     group.add_argument("--nightly", dest="level", action="store_const", const="nightly",
                        help="all, with what is slow: long fuzzing, soak, benchmarks; "
                        f"writes a record into {FIGURES.relative_to(build.REPOSITORY)}")

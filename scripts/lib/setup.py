@@ -15,11 +15,11 @@ from cache import cache_root, locked
 from report import Failure, say
 
 
-def fill_cache():
-    if all(is_current() for is_current, _ in parts.steps()):
+def fill_cache(extra_images):
+    if all(is_current() for is_current, _ in parts.steps(extra_images)):
         return False
     with locked("filling the cache"):
-        for is_current, make in parts.steps():
+        for is_current, make in parts.steps(extra_images):
             if not is_current():
                 make()
     return True
@@ -37,6 +37,9 @@ def main():
         f"({cache_root()}). Does nothing when all is there.")
     parser.add_argument("--print", metavar="NAME", choices=[*parts.paths(), "kernel"],
                         help="print the path of: %(choices)s; nothing is installed or fetched")
+    parser.add_argument("--with-image", metavar="NAME", action="append", default=[],
+                        choices=parts.EXTRA_IMAGES,
+                        help="make this image too, which most uses do without: %(choices)s")
     arguments = parser.parse_args()
     try:
         if arguments.print:
@@ -47,7 +50,7 @@ def main():
             return 0
         started = time.monotonic()
         host_packages.install_missing_packages()
-        if fill_cache():
+        if fill_cache(arguments.with_image):
             say(f"setup: all is there ({time.monotonic() - started:.0f} s)")
         return 0
     except (Failure, OSError, subprocess.SubprocessError) as failure:

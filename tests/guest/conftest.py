@@ -9,13 +9,17 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path[:0] = [str(pathlib.Path(__file__).parent),
+                str(pathlib.Path(__file__).parents[1] / "vulkan")]
 # pylint: disable=wrong-import-position
 import lab
+import lab_programs
+import vulkan_guest
 from guest_programs import PROGRAMS, build_guest_programs
 from lab import Device, Door, Guest
 
 OUTPUTS = "1280x800,1024x768"
+VULKAN_PROGRAMS = ["vk_compute", "vk_triangle", "vk_threads"]
 FULL_DOORS = [Door.VFIO_USER, Door.VHOST_USER]
 ALL_DOORS = FULL_DOORS + [Door.VHOST_USER_GPU]
 
@@ -34,17 +38,19 @@ def guest_programs(tmp_path_factory):
 class Machine:
     """A device process and the guest on it."""
 
-    def __init__(self, door, folder, programs, *, program=None, arguments=(), append=""):
+    def __init__(self, door, folder, programs, *, program=None, arguments=(), environment=None,
+                 hostmem="256M", append="", image="min", memory="512M", gpu="none"):
         self.door = door
-        options = list(arguments)
+        # A console does not depend on what GPU this machine has.
+        options = [*arguments] if gpu is None else [*arguments, "--gpu", gpu]
         if door is not Door.VHOST_USER_GPU:
-            options += ["--hostmem", "256M"]
-        self.device = Device(door, folder / "device", program=program,
+            options += ["--hostmem", hostmem]
+        self.device = Device(door, folder / "device", program=program, environment=environment,
                              arguments=[*options, "--display", "none", "--outputs", OUTPUTS])
         self.device.start()
         self.census_before = self.device.census()
         self.guest = Guest(door, self.device.socket_path, folder / "guest", agent=True,
-                           files=programs, append=append, memory="512M")
+                           image=image, files=programs, append=append, memory=memory)
         self.folder = folder
         self._pictures = 0
 
@@ -112,6 +118,15 @@ def rendered(request, tmp_path_factory, guest_programs):
 def rendered_in_process(request, tmp_path_factory, guest_programs):
     return make_machine(request, request.param, tmp_path_factory, guest_programs,
                         program=renderer_test_program(), arguments=["--renderer", "in-process"])
+
+
+@pytest.fixture(scope="module", params=FULL_DOORS, ids=door_id)
+def vulkan(request, tmp_path_factory, guest_programs):
+    """A guest with Mesa's gfxstream driver, on a device that renders with lavapipe."""
+    programs = {f"/usr/bin/{name}": lab_programs.program(name) for name in VULKAN_PROGRAMS}
+    return make_machine(request, request.param, tmp_path_factory, guest_programs | programs,
+                        environment=vulkan_guest.lavapipe_environment(), image="vulkan",
+                        hostmem="1G", memory="1G", gpu=None)
 
 
 def driver_features(guest):

@@ -87,6 +87,20 @@ def test_libraries_follow_a_program_with_their_links(tree):
         assert path in archive
 
 
+def test_what_a_tree_lacks_comes_from_the_tree_behind(tree, tmp_path):
+    behind = tmp_path / "behind"
+    libraries = "usr/lib/x86_64-linux-gnu"
+    (behind / libraries).mkdir(parents=True)
+    (tree / libraries / "libtwo.so").rename(behind / libraries / "libtwo.so")
+    (behind / libraries / "libone.so.1.5").write_bytes(b"not the first")
+    archive = CpioWriter()
+    TreePacker(tree, archive, [behind]).add("/usr/bin/program")
+    unpack(archive.to_bytes(), tmp_path)
+    for folder, name in ((tree, "libone.so.1.5"), (behind, "libtwo.so")):
+        packed = tmp_path / libraries / name
+        assert packed.read_bytes() == (folder / libraries / name).read_bytes()
+
+
 def test_missing_library_is_named(tree):
     (tree / "usr/lib/x86_64-linux-gnu/libtwo.so").unlink()
     with pytest.raises(Failure, match=r"libtwo\.so, needed by .*libone\.so\.1\.5"):
@@ -96,6 +110,8 @@ def test_missing_library_is_named(tree):
 def test_missing_file_is_named(tree):
     with pytest.raises(Failure, match="/usr/bin/absent"):
         TreePacker(tree, CpioWriter()).add("/usr/bin/absent")
+    with pytest.raises(Failure, match="/usr/bin/absent .*first, .*second"):
+        TreePacker("/first", CpioWriter(), ["/second"]).add("/usr/bin/absent")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"\x7fELF\x01\x01" + bytes(64), b"#!/bin/sh\n"])

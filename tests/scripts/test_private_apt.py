@@ -3,7 +3,7 @@
 
 import pytest
 
-from private_apt import mirror
+from private_apt import drivers_release, mirror
 from report import Failure
 
 DEB822 = """\
@@ -71,3 +71,17 @@ def test_suite_other_than_the_plain_one_is_not_taken(apt):
 def test_no_sources_at_all_are_told(tmp_path):
     with pytest.raises(Failure, match="no Debian mirror"):
         mirror(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "release"), [
+    ("bookworm", "bookworm-backports"), ("trixie", "trixie"), ("forky", "trixie")])
+def test_drivers_are_of_the_hosts_release(tmp_path, name, release):
+    path = tmp_path / "os-release"
+    path.write_text(f'NAME="Debian"\nVERSION="1 ({name})"\nVERSION_CODENAME={name}\n')
+    assert drivers_release(path) == release
+
+
+def test_drivers_of_a_host_without_a_release_name_are_the_newest(tmp_path):
+    path = tmp_path / "os-release"
+    path.write_text('ID=debian\n')
+    assert drivers_release(path) == "trixie"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vulkan in an unmodified guest: Mesa's gfxstream driver on our device, which renders with a driver
+of this machine."""
+
+import base64
+import subprocess
+
+import pytest
+
+import lab_programs
+import pictures
+import vulkan_guest
+from conftest import driver_features
+from lab import Door, swede_program, wait_until
+from vulkan_guest import GFXSTREAM
+
+OBJECTS = ("resources", "contexts", "mappings", "pending_commands", "pending_fences", "host_bytes")
+
+
+def objects(machine):
+    census = machine.info()["census"]
+    return {key: census[key] for key in OBJECTS}
+
+
+@pytest.fixture(name="weston", scope="module")
+def _weston(vulkan):
+    """The machine with weston on its screen."""
+    vulkan.guest.check("sh /swede/weston.sh", 60)
+    return vulkan
+
+
+def test_kernel_sees_a_device_that_renders(vulkan):
+    features = driver_features(vulkan.guest)
+    for name in ("virgl", "edid", "resource_blob", "host_visible", "context_init"):
+        assert features[name], features
+    assert "cap set 0: id 3" in vulkan.guest.check("dmesg | grep 'cap set'")
+
+
+def test_vulkaninfo_names_a_device_of_this_machine(vulkan):
+    before = objects(vulkan)
+    found = vulkan_guest.devices(vulkan.guest, GFXSTREAM)
+    assert len(found) == 1, found
+    doctor = subprocess.run([swede_program(), "doctor"], capture_output=True, text=True, timeout=120,
+                            check=False, env=lab_programs.host_environment())
+    assert found[0].name in doctor.stdout
+    wait_until(lambda: objects(vulkan) == before, 10, f"the objects of before ({before})")
+
+
+def test_vulkaninfo_gets_through_all_it_asks(vulkan):
+    vulkan.guest.check(vulkan_guest.command(GFXSTREAM, "vulkaninfo > /tmp/vulkaninfo"), 180)
+    text = vulkan.guest.check("cat /tmp/vulkaninfo")
+    for section in ("VkPhysicalDeviceProperties:", "VkPhysicalDeviceMemoryProperties:",
+                    "VkPhysicalDeviceFeatures:", "VkPhysicalDeviceVulkan13Features:"):
+        assert section in text
+
+
+@pytest.mark.parametrize("command", ["vk_compute --words 100003", "vk_triangle --size 250"])
+def test_results_are_those_of_this_machines_driver(vulkan, tmp_path, command):
+    name, *arguments = command.split()
+    native = lab_programs.run(lab_programs.native_command(name, *arguments, "--out",
+                                                          tmp_path / "native"))
+    answer = vulkan.guest.check(vulkan_guest.command(GFXSTREAM, f"{command} --out /tmp/result"), 120)
+    assert lab_programs.Answer(0, answer, "").line() == native.line()
+    result = base64.b64decode(vulkan.guest.check("base64 /tmp/result", 120))
+    assert result == (tmp_path / "native").read_bytes()
+
+
+def test_threads_have_rings_of_their_own(vulkan):
+    before = objects(vulkan)
+    answer = vulkan.guest.check(
+        vulkan_guest.command(GFXSTREAM, "vk_threads --threads 4 --rounds 3"), 180)
+    assert lab_programs.Answer(0, answer, "").line()["threads"] == 4
+    wait_until(lambda: objects(vulkan) == before, 10, f"the objects of before ({before})")
+
+
+def test_cube_is_in_the_picture(weston):
+    before = objects(weston)
+    vulkan_guest.start_cube(weston.guest, GFXSTREAM)
+    vulkan_guest.hold_cube(weston.guest)
+    picture = vulkan_guest.steady_picture(lambda: pictures.load(weston.screenshot()))
+    vulkan_guest.check_cube(picture)
+    vulkan_guest.stop_cube(weston.guest)
+    # Weston keeps its buffers, and the driver gives resources back a little later.
+    wait_until(lambda: objects(weston)["contexts"] == before["contexts"], 10, "the context's end")
+
+
+def test_cubes_that_are_killed_leave_nothing(weston):
+    guest = weston.guest
+    guest.check(vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}"), 120)
+    before = objects(weston)
+    for _ in range(2):
+        vulkan_guest.start_cube(guest, GFXSTREAM)
+        guest.check("killall -KILL vkcube")
+        wait_until(lambda: objects(weston) == before, 15, f"the objects of before ({before})")
+    guest.check(vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}"), 120)
+
+
+def test_reboot_leaves_nothing_behind(vulkan):
+    """Last of the module: the guest is another one afterwards."""
+    guest = vulkan.guest
+    guest.check("sync")
+    guest.reset()
+    vulkan_guest.devices(guest, GFXSTREAM)
+    first = {"process": vulkan.device.census(), "objects": objects(vulkan)}
+    guest.check("sh /swede/weston.sh", 60)
+    vulkan_guest.start_cube(guest, GFXSTREAM)
+    if vulkan.door is Door.VHOST_USER:
+        # QEMU 11.1.3 ends with SIGSEGV if blobs are mapped (src/transports/vhost_user/README.md).
+        vulkan_guest.stop_cube(guest)
+        wait_until(lambda: objects(vulkan)["mappings"] == first["objects"]["mappings"], 10,
+                   "the end of the mappings")
+    guest.reset()
+    vulkan_guest.devices(guest, GFXSTREAM)
+    wait_until(lambda: {"process": vulkan.device.census(), "objects": objects(vulkan)} == first,
+               15, f"the census of the first boot ({first})")
+    guest.stop()
+    wait_until(lambda: vulkan.device.census() == vulkan.census_before, 10,
+               f"the census at start ({vulkan.census_before}) after the guest has gone")
