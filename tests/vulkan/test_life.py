@@ -4,6 +4,7 @@
 import os
 import pathlib
 import signal
+import time
 
 import pytest
 
@@ -72,6 +73,7 @@ def test_other_programs_go_on_when_a_renderer_dies(device, tmp_path):
 def test_renderer_ends_with_its_program(device, tmp_path):
     run(swede_command("vk_compute", options=["--socket", device.socket])).line()
     wait_until(lambda: not device.renderers(), "the end of the renderer")
+    time.sleep(1)  # the thread that waited for it goes, too
     before = counts(device.process.pid)
     with start_busy(device, tmp_path) as busy:
         assert device.renderers()
