@@ -22,6 +22,9 @@ namespace swede {
 /// One connection, made non-blocking and close-on-exec. Empty fd when none is waiting.
 [[nodiscard]] Result<UniqueFd> accept_unix(int listener);
 [[nodiscard]] Result<void> set_nonblocking(int fd);
+/// A pidfd, readable once the process that connected has ended. Empty when the kernel names none:
+/// it has gone, or lives in a pid namespace that is not ours or below ours.
+[[nodiscard]] UniqueFd peer_process(int socket);
 /// Refuses a peer's fd that is no Unix stream socket: a MessageSocket on it would fail at each use.
 [[nodiscard]] Result<void> check_unix_stream(int fd);
 

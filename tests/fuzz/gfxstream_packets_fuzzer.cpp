@@ -13,16 +13,13 @@
 
 #include "gfxstream/vulkan/reply.h"
 #include "guest.h"
+#include "require.h"
 #include "unit/gfxstream/world.h"
 
 namespace {
 
 using namespace swede::gfxstream::vulkan;
-
-/// The input breaks a promise: ends the run, as a sanitizer's report does.
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using swede::fuzz::require;
 
 World& world() {
     static World world;

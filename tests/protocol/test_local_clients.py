@@ -89,6 +89,26 @@ def test_killed_program_leaves_nothing(device):
     device.settles()
 
 
+# The device then holds the program's end of the socket, which so is never closed.
+SENDS_ITS_SOCKET = {
+    "half-message": "client.send_bytes(HEADER.pack(IMPORT, 0, 9)[:8], [client.socket.fileno()])",
+    "unreached-fence": "client.execbuffer(command(STALL_RING), ring=2, fds=[client.socket.fileno()])",
+}
+
+
+@pytest.mark.parametrize("way", SENDS_ITS_SOCKET)
+def test_killed_program_that_sent_its_own_socket(device, way):
+    code = KILLED.replace("import LocalClient, command",
+                          "import HEADER, IMPORT, STALL_RING, LocalClient, command")
+    code = code.replace('print("ready"', SENDS_ITS_SOCKET[way] + '\nprint("ready"')
+    with subprocess.Popen([sys.executable, "-c", code, str(device.socket_path),
+                           os.path.dirname(__file__)],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout.readline() == b"ready\n"
+        program.kill()
+    device.settles()
+
+
 def test_stopped_program_holds_up_nobody(device):
     program = subprocess.Popen([sys.executable, "-c", KILLED, str(device.socket_path),
                                 os.path.dirname(__file__)],

@@ -71,6 +71,13 @@ Result<std::unique_ptr<Session>> Session::create(const Parts& parts, uint64_t id
 Result<void> Session::start() {
     watch_ = SWEDE_TRY(
         parts_.loop.watch(socket_.fd(), EPOLLIN, [this](uint32_t events) { on_events(events); }));
+    // A program can send us its end of the socket, in half a message or as a fence's file: then the
+    // socket lives as long as we do, and only the process tells that the program has gone.
+    process_ = peer_process(socket_.fd());
+    if (process_)
+        process_watch_ = SWEDE_TRY(parts_.loop.watch(process_.get(), EPOLLIN, [this](uint32_t) {
+            end(Error{ErrorCode::kClosed, "Its process has ended."});
+        }));
     return {};
 }
 
@@ -85,6 +92,7 @@ void Session::end(const Error& why) {
         send(Report::kLost, 0, parts);
     }
     watch_.reset();
+    process_watch_.reset();
     ended_();
 }
 

@@ -25,8 +25,9 @@
 namespace swede::local_socket {
 
 /// One connection: one open of the render node in one program, with a Gpu, a budget and ids of its
-/// own. Owned by the server, on the loop's thread; dies when the program has gone, has broken the
-/// protocol, or has lost its context, and everything of it dies too.
+/// own. Owned by the server, on the loop's thread; dies when the program has gone (its socket is
+/// closed, or its process has ended), has broken the protocol, or has lost its context, and
+/// everything of it dies too.
 ///
 /// Requests are served one after the other: while a renderer's answer is out, nothing more is read
 /// from this connection, which is all the flow control that it needs. A wait is not such a request;
@@ -142,6 +143,8 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
 
     MessageSocket socket_;
     EventLoop::Watch watch_;
+    UniqueFd process_;  ///< the program's pidfd; empty when it is not known
+    EventLoop::Watch process_watch_;
     Message message_;
     wire::local::Header header_{};  ///< of message_
     bool greeted_ = false;
