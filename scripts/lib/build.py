@@ -27,12 +27,15 @@ class Flavour:
         return REPOSITORY / ("build" if self.name == "release" else f"build-{self.name}")
 
 
+# A report needs names and lines, no more; full debug information and -O2 take longer to compile than
+# the tests then save.
+_INSTRUMENTED = ("--buildtype=debugoptimized", "-Doptimization=1",
+                 "-Dcpp_args=-gline-tables-only", "-Dwerror=true", "-Db_lundef=false",
+                 "-Dbench=false")
 RELEASE = Flavour("release", ("--buildtype=release", "-Dwerror=true"))
 # Also the build of the fuzzers: what they run must be instrumented.
-ASAN = Flavour("asan", ("--buildtype=debugoptimized", "-Dwerror=true", "-Dfuzz=true",
-                        "-Db_sanitize=address,undefined", "-Db_lundef=false"), _CLANG)
-TSAN = Flavour("tsan", ("--buildtype=debugoptimized", "-Dwerror=true",
-                        "-Db_sanitize=thread", "-Db_lundef=false", "-Dbench=false"), _CLANG)
+ASAN = Flavour("asan", (*_INSTRUMENTED, "-Dfuzz=true", "-Db_sanitize=address,undefined"), _CLANG)
+TSAN = Flavour("tsan", (*_INSTRUMENTED, "-Db_sanitize=thread"), _CLANG)
 # Clang's own coverage, which counts regions exactly; no sanitizer, so that it is fast.
 COVERAGE = Flavour("coverage", ("--buildtype=debug", "-Dwerror=true", "-Dfuzz=true",
                                 "-Dcpp_args=-fprofile-instr-generate -fcoverage-mapping",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a test run: unit tests, pytest suites, fuzzers, benchmarks. Each returns Results."""
 
+import base64
 import concurrent.futures
 import json
 import os
@@ -120,6 +121,12 @@ def _corpora(name):
     return [folder for folder in folders if folder.is_dir()]
 
 
+def _inputs_of_failure(folder, name):
+    """What broke the target, in text: of a run elsewhere its output may be all that is left."""
+    return "".join(f"; {path.name} in base64: {base64.b64encode(path.read_bytes()).decode()}"
+                   for path in sorted(folder.glob(f"{name}-*")) if path.stat().st_size <= 4096)
+
+
 def fuzzers(flavour, seconds):
     """Each fuzz target for a while, starting from the inputs in the tree and those found before."""
     folder = _fresh_folder("fuzz")
@@ -143,9 +150,10 @@ def fuzzers(flavour, seconds):
                                    f"{cover[-1] if cover else '?'} edges"}
         if status == 0:
             return Results(passed=1, figures=figures)
-        reason = re.search(r"(ERROR: \w+Sanitizer.*|ERROR: libFuzzer.*|runtime error: .*)", text)
+        reason = re.search(r"(runtime error: .*|ERROR: \w+Sanitizer.*|ERROR: libFuzzer.*)", text)
         return Results(figures=figures, failed=[
-            f"fuzz: {name}: {reason[1] if reason else _ending(status, limit)} (see {log})"])
+            f"fuzz: {name}: {reason[1] if reason else _ending(status, limit)} (see {log})"
+            f"{_inputs_of_failure(folder, name)}"])
 
     total = Results()
     with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
