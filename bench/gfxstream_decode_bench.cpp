@@ -16,14 +16,18 @@ void decode(benchmark::State& state, World& world, const T& call, bool in_comman
     const Layout& layout = layout_of(command.arguments);
     alignas(16) std::byte arguments[256];
     Object* const buffer = in_command_buffer ? world.command_buffer : nullptr;
+    (void)world.arena.allocate(1, 1);  // its first chunk
     for (auto _ : state) {
         Decoder in = world.decoder(bytes);
         if (!in.arguments(layout, command.self, buffer, arguments)) {
             return state.SkipWithError(in.sentence().c_str());
         }
         benchmark::DoNotOptimize(arguments);
-        world.forget();
+        // As between two commands of a recording.
+        world.arena.rewind({});
+        world.pins.release_some_to(0);
     }
+    world.forget();
 }
 
 void Draw(benchmark::State& state) {

@@ -2,7 +2,6 @@
 #include "gfxstream/arena.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace swede::gfxstream {
@@ -13,20 +12,17 @@ constexpr size_t kFirstChunk = size_t{64} << 10;
 
 }  // namespace
 
-void* Arena::allocate(size_t size, size_t alignment) {
-    if (size > kBound) return nullptr;
-    size_t start = (used_ + alignment - 1) & ~(alignment - 1);
-    if (chunks_.empty() || start + size > chunks_[chunk_].size) {
-        if (total_ + size > kBound || !next_chunk(size)) return nullptr;
-        start = 0;
-    }
-    const size_t taken = start + size - used_;
-    if (total_ + taken > kBound) return nullptr;
-    total_ += taken;
-    used_ = start + size;
-    std::byte* const bytes = chunks_[chunk_].bytes.get() + start;
-    std::memset(bytes, 0, size);
-    return bytes;
+void* Arena::allocate_in_next_chunk(size_t size) {
+    if (size > kBound - total_ || !next_chunk(size)) return nullptr;
+    total_ += size;
+    used_ = size;
+    return std::memset(bytes_, 0, size);
+}
+
+void Arena::use(size_t chunk) {
+    chunk_ = chunk;
+    bytes_ = chunk < chunks_.size() ? chunks_[chunk].bytes.get() : nullptr;
+    room_ = chunk < chunks_.size() ? chunks_[chunk].size : 0;
 }
 
 bool Arena::next_chunk(size_t size) {
@@ -45,25 +41,21 @@ bool Arena::next_chunk(size_t size) {
         if (bytes == nullptr) return false;
         chunks_.push_back({std::move(bytes), room});
     }
-    chunk_ = next;
+    use(next);
     used_ = 0;
     return true;
 }
 
-void Arena::rewind(const Mark& mark) {
-    chunk_ = mark.chunk;
-    used_ = mark.used;
-    total_ = mark.total;
-}
-
 void Arena::reset() {
     rewind({});
+    if (chunks_.size() == 1 && chunks_[0].size <= kKept) return;
     size_t kept = 0;
     size_t count = 0;
     while (count < chunks_.size() && kept + chunks_[count].size <= kKept) {
         kept += chunks_[count++].size;
     }
     chunks_.resize(count);
+    use(0);
 }
 
 }  // namespace swede::gfxstream

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -30,7 +31,16 @@ class Arena {
     Arena& operator=(const Arena&) = delete;
 
     /// Zeroed; null when that passes the bound. `alignment` is a power of two, at most 16.
-    [[nodiscard]] void* allocate(size_t size, size_t alignment);
+    [[nodiscard]] void* allocate(size_t size, size_t alignment) {
+        const size_t start = (used_ + alignment - 1) & ~(alignment - 1);
+        const size_t taken = start - used_ + size;
+        if (bytes_ == nullptr || start > room_ || size > room_ - start || taken > kBound - total_)
+            [[unlikely]]
+            return allocate_in_next_chunk(size);
+        total_ += taken;
+        used_ = start + size;
+        return std::memset(bytes_ + start, 0, size);
+    }
 
     template <typename T>
     [[nodiscard]] T* allocate_array(size_t count) {
@@ -40,7 +50,11 @@ class Arena {
     }
 
     [[nodiscard]] Mark mark() const { return {chunk_, used_, total_}; }
-    void rewind(const Mark& mark);
+    void rewind(const Mark& mark) {
+        if (mark.chunk != chunk_) use(mark.chunk);
+        used_ = mark.used;
+        total_ = mark.total;
+    }
     void reset();
 
   private:
@@ -49,12 +63,16 @@ class Arena {
         size_t size = 0;
     };
 
+    [[nodiscard]] void* allocate_in_next_chunk(size_t size);
     [[nodiscard]] bool next_chunk(size_t size);
+    void use(size_t chunk);
 
     std::vector<Chunk> chunks_;
-    size_t chunk_ = 0;  ///< the one in use; chunks_ may be empty
-    size_t used_ = 0;   ///< of that chunk
-    size_t total_ = 0;  ///< handed out, padding included
+    size_t chunk_ = 0;            ///< the one in use; chunks_ may be empty
+    std::byte* bytes_ = nullptr;  ///< of that chunk
+    size_t room_ = 0;             ///< its size
+    size_t used_ = 0;             ///< of that chunk
+    size_t total_ = 0;            ///< handed out, padding included; at most kBound
 };
 
 }  // namespace swede::gfxstream

@@ -205,7 +205,7 @@ bool Session::run_recorded(Call& call, Object& command_buffer,
             // Command buffers stay pinned until the pool's lock is open: letting the last pin of
             // one go takes the lock of its pool, and two rings could take two the other way round.
             if (opcode == kExecuteCommands) pins = call.ring.pins.mark();
-            call.ring.pins.release_to(pins);
+            call.ring.pins.release_some_to(pins);
             call.ring.arena.rewind(arena);
         }
         commands = commands.subspan(size);

@@ -17,6 +17,13 @@ void store(void* place, T value) {
     std::memcpy(place, &value, sizeof(value));
 }
 
+/// memcpy() without the call, for the sizes that most fields have.
+void copy_field(std::byte* to, const std::byte* from, size_t size) {
+    if (size == sizeof(uint32_t)) return store(to, load_at<uint32_t>(from, 0));
+    if (size == sizeof(uint64_t)) return store(to, load_at<uint64_t>(from, 0));
+    std::memcpy(to, from, size);
+}
+
 /// Values of Decoder::fields' `prefix`.
 constexpr unsigned kHasRasterization = 1;
 constexpr unsigned kHasTessellation = 2;
@@ -57,6 +64,48 @@ constexpr unsigned kHasTessellation = 2;
 
 }  // namespace
 
+inline Object* Decoder::find(ObjectType type, uint64_t id) {
+    Object* const object = pins_.pin(type, id);
+    if (object == nullptr) return nullptr;
+    const bool foreign =
+        device_ != nullptr && object->device != nullptr && object->device != device_;
+    return foreign ? nullptr : object;
+}
+
+inline void* Decoder::room(uint64_t count, size_t size, size_t alignment) {
+    void* const to = count <= Arena::kBound / size
+                         ? arena_.allocate(static_cast<size_t>(count) * size, alignment)
+                         : nullptr;
+    if (to == nullptr) fail("A packet decodes to more than {} bytes.", Arena::kBound);
+    return to;
+}
+
+Object* Decoder::object(ObjectType type, bool may_be_null) {
+    const uint64_t id = u64();
+    if (failed_ || (id == 0 && may_be_null)) return nullptr;
+    Object* const object = find(type, id);
+    if (object == nullptr) fail("There is no {} {:#x} here.", name_of(type), id);
+    return object;
+}
+
+inline bool Decoder::handle(const Field& field, std::byte* place) {
+    const uint64_t id = u64();
+    if (failed_) return false;
+    uint64_t value = 0;
+    if (id != 0 && handles_ == Handles::kDriver) {
+        const auto type = static_cast<ObjectType>(field.type);
+        if (const Object* const object = find(type, id)) {
+            value = object->driver;
+        } else if ((field.flags & kIgnorable) == 0) {
+            return fail("There is no {} {:#x} here.", name_of(type), id);
+        }
+    } else if (handles_ == Handles::kGuest) {
+        value = id;
+    }
+    store(place, value);
+    return true;
+}
+
 bool Decoder::arguments(const Layout& layout, ObjectType self, Object* command_buffer, void* to) {
     std::memset(to, 0, layout.size);
     handles_ = (layout.flags & kRaw) != 0 ? Handles::kGuest : Handles::kDriver;
@@ -89,7 +138,7 @@ bool Decoder::fields(const Layout& layout, void* structure) {
     for (const Field* at = kFields + layout.first_field; at != end; ++at) {
         if (at->kind == Kind::kPlain && (at->flags & kOutput) == 0) [[likely]] {
             if (remaining() < at->size) return too_short(at->size);
-            std::memcpy(base + at->offset, at_, at->size);
+            copy_field(base + at->offset, at_, at->size);
             at_ += at->size;
         } else if (at->kind == Kind::kPrefix) {
             if (be32() != 0) prefix |= kHasRasterization;
@@ -252,76 +301,6 @@ bool Decoder::strings(const Field& field, std::byte* base) {
     }
     store(base + field.offset, list);
     return true;
-}
-
-bool Decoder::handle(const Field& field, std::byte* place) {
-    const uint64_t id = u64();
-    if (failed_) return false;
-    uint64_t value = 0;
-    if (id != 0 && handles_ == Handles::kDriver) {
-        const auto type = static_cast<ObjectType>(field.type);
-        if (const Object* const object = find(type, id)) {
-            value = object->driver;
-        } else if ((field.flags & kIgnorable) == 0) {
-            return fail("There is no {} {:#x} here.", name_of(type), id);
-        }
-    } else if (handles_ == Handles::kGuest) {
-        value = id;
-    }
-    store(place, value);
-    return true;
-}
-
-Object* Decoder::object(ObjectType type, bool may_be_null) {
-    const uint64_t id = u64();
-    if (failed_ || (id == 0 && may_be_null)) return nullptr;
-    Object* const object = find(type, id);
-    if (object == nullptr) fail("There is no {} {:#x} here.", name_of(type), id);
-    return object;
-}
-
-Object* Decoder::find(ObjectType type, uint64_t id) {
-    Object* const object = pins_.pin(type, id);
-    if (object == nullptr) return nullptr;
-    const bool foreign =
-        device_ != nullptr && object->device != nullptr && object->device != device_;
-    return foreign ? nullptr : object;
-}
-
-uint32_t Decoder::u32() {
-    const std::byte* const from = take(sizeof(uint32_t));
-    return from != nullptr ? load_at<uint32_t>(from, 0) : 0;
-}
-
-uint64_t Decoder::u64() {
-    const std::byte* const from = take(sizeof(uint64_t));
-    return from != nullptr ? load_at<uint64_t>(from, 0) : 0;
-}
-
-uint32_t Decoder::be32() {
-    return __builtin_bswap32(u32());
-}
-
-uint64_t Decoder::be64() {
-    return __builtin_bswap64(u64());
-}
-
-const std::byte* Decoder::take(uint64_t size) {
-    if (size > remaining()) [[unlikely]] {
-        too_short(size);
-        return nullptr;
-    }
-    const std::byte* const from = at_;
-    at_ += size;
-    return from;
-}
-
-void* Decoder::room(uint64_t count, size_t size, size_t alignment) {
-    void* const to = count <= Arena::kBound / size
-                         ? arena_.allocate(static_cast<size_t>(count) * size, alignment)
-                         : nullptr;
-    if (to == nullptr) fail("A packet decodes to more than {} bytes.", Arena::kBound);
-    return to;
 }
 
 bool Decoder::too_short(uint64_t wanted) {

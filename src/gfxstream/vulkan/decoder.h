@@ -44,7 +44,7 @@ class Decoder {
 
     /// Loses the context. Always false, for `return in.fail(...)`.
     template <typename... Args>
-    bool fail(fmt::format_string<Args...> format, Args&&... args) {
+    [[gnu::cold, gnu::noinline]] bool fail(fmt::format_string<Args...> format, Args&&... args) {
         if (!failed_) set_failed(fmt::format(format, std::forward<Args>(args)...));
         return false;
     }
@@ -54,12 +54,26 @@ class Decoder {
     [[nodiscard]] Object* device() const { return device_; }
     void set_device(Object* device) { device_ = device; }
 
-    uint32_t u32();
-    uint64_t u64();
-    uint32_t be32();
-    uint64_t be64();
+    uint32_t u32() {
+        const std::byte* const from = take(sizeof(uint32_t));
+        return from != nullptr ? load_at<uint32_t>(from, 0) : 0;
+    }
+    uint64_t u64() {
+        const std::byte* const from = take(sizeof(uint64_t));
+        return from != nullptr ? load_at<uint64_t>(from, 0) : 0;
+    }
+    uint32_t be32() { return __builtin_bswap32(u32()); }
+    uint64_t be64() { return __builtin_bswap64(u64()); }
     /// `size` bytes of the packet; null on failure.
-    [[nodiscard]] const std::byte* take(uint64_t size);
+    [[nodiscard]] const std::byte* take(uint64_t size) {
+        if (size > remaining()) [[unlikely]] {
+            too_short(size);
+            return nullptr;
+        }
+        const std::byte* const from = at_;
+        at_ += size;
+        return from;
+    }
     /// The object with the id that comes next; null on failure, or for id 0 where that is allowed.
     [[nodiscard]] Object* object(ObjectType type, bool may_be_null);
 
@@ -81,7 +95,7 @@ class Decoder {
     bool handle(const Field& field, std::byte* place);
     [[nodiscard]] Object* find(ObjectType type, uint64_t id);
     [[nodiscard]] void* room(uint64_t count, size_t size, size_t alignment);
-    bool too_short(uint64_t wanted);
+    [[gnu::cold]] bool too_short(uint64_t wanted);
     void set_failed(std::string sentence);
 
     const std::byte* at_;

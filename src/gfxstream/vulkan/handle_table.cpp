@@ -9,17 +9,6 @@ HandleTable::~HandleTable() {
     for (std::atomic<Chunk*>& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
 }
 
-HandleTable::Slot* HandleTable::find(uint64_t id) const {
-    const uint32_t index = static_cast<uint32_t>(id) & kIndexMask;
-    if (index / kChunkSlots >= kMaxChunks || id >> kTypeShift >= kObjectTypeCount) return nullptr;
-    Chunk* const chunk = chunks_[index / kChunkSlots].load(std::memory_order_acquire);
-    return chunk != nullptr ? &(*chunk)[index % kChunkSlots] : nullptr;
-}
-
-HandleTable::Slot& HandleTable::slot_of(const Object& object) const {
-    return *find(object.id);  // an object is in a slot, so that there is one
-}
-
 HandleTable::Slot* HandleTable::take_slot(uint32_t& index, uint32_t& generation) {
     const std::lock_guard lock(free_mutex_);
     if (!free_.empty()) {
@@ -53,7 +42,7 @@ Object* HandleTable::add(ObjectType type, uint64_t driver, Object* parent, Objec
     if (slot == nullptr) return nullptr;
     const uint64_t id = (uint64_t{static_cast<uint8_t>(type)} << kTypeShift) |
                         (uint64_t{generation} << kGenerationShift) | index;
-    Object& object = slot->object;
+    Object& object = *slot;
     object.type = type;
     object.id = id;
     object.driver = driver;
@@ -88,36 +77,19 @@ Object* HandleTable::add(ObjectType type, uint64_t driver, Object* parent, Objec
     return nullptr;
 }
 
-Object* HandleTable::pin(ObjectType type, uint64_t id) {
-    if (type_of(id) != type) return nullptr;
-    Slot* const slot = find(id);
-    if (slot == nullptr) return nullptr;
-    const uint64_t wanted = word_of(id);
-    uint64_t word = slot->word.load(std::memory_order_relaxed);
+void HandleTable::free_from(Slot& first) {
+    Slot* slot = &first;
     do {
-        if ((word & ~kPinsMask) != wanted || (word & kPinsMask) == kPinsMask) return nullptr;
-    } while (!slot->word.compare_exchange_weak(word, word + 1, std::memory_order_acquire,
-                                               std::memory_order_relaxed));
-    return &slot->object;
-}
-
-void HandleTable::unpin(Object* object) {
-    drop(&slot_of(*object));
-}
-
-void HandleTable::drop(Slot* slot) {
-    while (slot != nullptr) {
-        const uint64_t before = slot->word.fetch_sub(1, std::memory_order_acq_rel);
-        if ((before & kPinsMask) != 1 || (before & kAlive) != 0) return;
-        Object& object = slot->object;
+        Object& object = *slot;
         Object* const parent = object.parent;
         const uint32_t index = index_of(object);
         destroy_(object);
         object.data.reset();
         live_.fetch_sub(1, std::memory_order_relaxed);
         give_back(*slot, index);
-        slot = parent != nullptr ? &slot_of(*parent) : nullptr;
-    }
+        if (parent == nullptr) return;
+        slot = &slot_of(*parent);
+    } while (drops_last_pin(*slot));
 }
 
 void HandleTable::unlink(Slot& slot) {
@@ -126,7 +98,7 @@ void HandleTable::unlink(Slot& slot) {
     if (slot.previous != nullptr) {
         slot.previous->next = slot.next;
     } else {
-        slot_of(*slot.object.parent).first_child = slot.next;
+        slot_of(*slot.parent).first_child = slot.next;
     }
     slot.linked = false;
 }
@@ -142,13 +114,13 @@ bool HandleTable::remove(uint64_t id, ObjectType type) {
     } while (!slot->word.compare_exchange_weak(word, word & ~kAlive, std::memory_order_acq_rel,
                                                std::memory_order_relaxed));
     // The pin that it was born with is ours now.
-    Object& object = slot->object;
+    Object& object = *slot;
     if (object.parent != nullptr) {
         const std::lock_guard lock(lock_of(*object.parent));
         unlink(*slot);
     }
     remove_children(object);
-    drop(slot);
+    if (drops_last_pin(*slot)) free_from(*slot);
     return true;
 }
 
@@ -160,7 +132,7 @@ void HandleTable::remove_children(Object& parent) {
             const std::lock_guard lock(lock_of(parent));
             Slot* const child = above.first_child;
             if (child == nullptr) return;
-            id = child->object.id;  // linked, so that its slot is not given back
+            id = child->id;  // linked, so that its slot is not given back
             unlink(*child);
         }
         remove(id, type_of(id));

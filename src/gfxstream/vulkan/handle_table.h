@@ -44,8 +44,23 @@ class HandleTable {
                               std::unique_ptr<ObjectData> data = nullptr);
 
     /// Null: there is no such object. What is returned stays until unpin().
-    [[nodiscard]] Object* pin(ObjectType type, uint64_t id);
-    void unpin(Object* object);
+    [[nodiscard]] Object* pin(ObjectType type, uint64_t id) {
+        if (type_of(id) != type) return nullptr;
+        Slot* const slot = find(id);
+        if (slot == nullptr) return nullptr;
+        const uint64_t wanted = word_of(id);
+        uint64_t word = slot->word.load(std::memory_order_relaxed);
+        do {
+            if ((word & ~kPinsMask) != wanted || (word & kPinsMask) == kPinsMask) return nullptr;
+        } while (!slot->word.compare_exchange_weak(word, word + 1, std::memory_order_acquire,
+                                                   std::memory_order_relaxed));
+        return slot;
+    }
+    void unpin(Object* object) {
+        Slot& slot = slot_of(*object);
+        if (drops_last_pin(slot)) [[unlikely]]
+            free_from(slot);
+    }
 
     /// Makes the id and those of everything below it unknown; the driver is called for each, the
     /// latest first and children before their parent, once nobody has it pinned. False: unknown.
@@ -59,7 +74,7 @@ class HandleTable {
     void for_each_child(Object& parent, ObjectType type, Visit&& visit) {
         const std::lock_guard lock(lock_of(parent));
         for (Slot* child = slot_of(parent).first_child; child != nullptr; child = child->next)
-            if (child->object.type == type) visit(child->object);
+            if (child->type == type) visit(*child);
     }
 
     /// Objects that exist, removed ones that are still pinned included.
@@ -82,9 +97,8 @@ class HandleTable {
     static constexpr uint32_t kWordGenerationShift = 32;
     static_assert(kObjectTypeCount <= 64);
 
-    struct alignas(64) Slot {
+    struct alignas(64) Slot : Object {
         std::atomic<uint64_t> word = 0;
-        Object object;
         // Guarded by lock_of(parent).
         Slot* next = nullptr;
         Slot* previous = nullptr;
@@ -101,8 +115,15 @@ class HandleTable {
     [[nodiscard]] static uint32_t index_of(const Object& object) {
         return static_cast<uint32_t>(object.id) & kIndexMask;
     }
-    [[nodiscard]] Slot* find(uint64_t id) const;
-    [[nodiscard]] Slot& slot_of(const Object& object) const;
+    [[nodiscard]] Slot* find(uint64_t id) const {
+        const uint32_t index = static_cast<uint32_t>(id) & kIndexMask;
+        if (index / kChunkSlots >= kMaxChunks || id >> kTypeShift >= kObjectTypeCount)
+            return nullptr;
+        Chunk* const chunk = chunks_[index / kChunkSlots].load(std::memory_order_acquire);
+        return chunk != nullptr ? &(*chunk)[index % kChunkSlots] : nullptr;
+    }
+    /// Of an object that the table made.
+    [[nodiscard]] static Slot& slot_of(Object& object) { return static_cast<Slot&>(object); }
     [[nodiscard]] std::mutex& lock_of(const Object& parent) {
         return child_locks_[index_of(parent) % child_locks_.size()];
     }
@@ -110,8 +131,13 @@ class HandleTable {
     [[nodiscard]] Slot* take_slot(uint32_t& index, uint32_t& generation);
     void give_back(Slot& slot, uint32_t index);
     void unlink(Slot& slot);
-    /// Takes one pin away, and frees the object and then its parents if that was the last.
-    void drop(Slot* slot);
+    /// Takes one pin away; true: it was the last of an object that is not alive.
+    [[nodiscard]] static bool drops_last_pin(Slot& slot) {
+        const uint64_t before = slot.word.fetch_sub(1, std::memory_order_acq_rel);
+        return (before & (kPinsMask | kAlive)) == 1;
+    }
+    /// Frees the object, and then its parents if that took their last pins.
+    void free_from(Slot& slot);
 
     const Destroy destroy_;
     const uint32_t capacity_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -29,12 +30,13 @@ class Pins {
 
     /// Null: no such object, id 0 included. An object may be pinned many times.
     [[nodiscard]] Object* pin(ObjectType type, uint64_t id) {
-        if (!pinned_.empty() && pinned_.back()->id == id && pinned_.back()->type == type)
-            return pinned_.back();
+        Object*& recent = recent_of(id);
+        if (recent != nullptr && recent->id == id && recent->type == type) return recent;
         if (pinned_.size() == kBound) return nullptr;
         Object* const object = table_->pin(type, id);
-        if (object != nullptr) pinned_.push_back(object);
-        return object;
+        if (object == nullptr) return nullptr;
+        pinned_.push_back(object);
+        return recent = object;
     }
 
     /// A place to go back to; commands inside of another one use it.
@@ -44,8 +46,14 @@ class Pins {
         while (pinned_.size() > mark) {
             Object* const object = pinned_.back();
             pinned_.pop_back();
+            Object*& recent = recent_of(object->id);
+            if (recent == object) recent = nullptr;
             table_->unpin(object);
         }
+    }
+    /// The same once there are many: those of the commands before are likely to be named again.
+    void release_some_to(size_t mark) {
+        if (pinned_.size() - mark > kRecent) release_to(mark);
     }
     void release_all() {
         release_to(0);
@@ -53,8 +61,13 @@ class Pins {
     }
 
   private:
+    static constexpr size_t kRecent = 128;
+
+    [[nodiscard]] Object*& recent_of(uint64_t id) { return recent_[id % kRecent]; }
+
     HandleTable* table_ = nullptr;
     std::vector<Object*> pinned_;
+    std::array<Object*, kRecent> recent_{};  ///< some of pinned_, by the ends of their ids
 };
 
 }  // namespace swede::gfxstream::vulkan
