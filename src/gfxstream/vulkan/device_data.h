@@ -10,6 +10,7 @@
 
 #include "gfxstream/vulkan/generated/dispatch.h"
 #include "gfxstream/vulkan/object.h"
+#include "gfxstream/vulkan/pipeline_cache.h"
 
 namespace swede::gfxstream::vulkan {
 
@@ -34,6 +35,7 @@ struct DeviceData : ObjectData {
     DeviceFunctions vk;
     std::mutex queues_mutex;
     std::vector<Queue> queues;  ///< guarded by queues_mutex; the ids stay
+    DevicePipelineCache pipelines;
     /// Submissions and recordings have no reply, so that their failures stick here.
     std::atomic<bool> lost = false;
 };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipelines and their caches.
+#include <optional>
+
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
@@ -15,9 +17,13 @@ VkResult Session::create_pipelines(Call& call, Object& device, Object* cache,
     if (made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < infos.size(); ++i) ids[i] = 0;
     if (infos.empty()) return VK_SUCCESS;
-    VkResult result = (functions_of(device).*function)(
-        device.as<VkDevice>(), cache != nullptr ? cache->as<VkPipelineCache>() : VK_NULL_HANDLE,
-        static_cast<uint32_t>(infos.size()), infos.data(), nullptr, made);
+    const auto count = static_cast<uint32_t>(infos.size());
+    DeviceData& data = device_data(device);
+    std::optional<DevicePipelineCache::Use> own;
+    if (cache == nullptr) own.emplace(data.pipelines, data.vk, device.as<VkDevice>(), count);
+    VkResult result = (data.vk.*function)(
+        device.as<VkDevice>(), cache != nullptr ? cache->as<VkPipelineCache>() : own->handle(),
+        count, infos.data(), nullptr, made);
     for (size_t i = 0; i < infos.size(); ++i) {
         if (made[i] == VK_NULL_HANDLE) continue;
         ids[i] = adopt(ObjectType::kPipeline, raw(made[i]), device, result);
@@ -45,7 +51,7 @@ VkResult Session::vkCreatePipelineCache(Call&, Object& device,
                                         const VkPipelineCacheCreateInfo* pCreateInfo,
                                         uint64_t* pPipelineCache) {
     // Drivers check the header of a cache and trust the rest, binaries included: none comes from a
-    // guest. The host's own cache on disk does the work.
+    // guest.
     VkPipelineCacheCreateInfo info = *pCreateInfo;
     info.pNext = nullptr;
     info.initialDataSize = 0;

@@ -33,7 +33,9 @@ void forget(Call& call, Object* object) {
 }
 
 void destroy_device(Object& object) {
-    const auto function = device_functions(object).vkDestroyDevice;
+    auto& data = object.get<DeviceData>();
+    data.pipelines.destroy(data.vk, object.as<VkDevice>());
+    const auto function = data.vk.vkDestroyDevice;
     if (function != nullptr) function(object.as<VkDevice>(), nullptr);
 }
 
