@@ -148,6 +148,7 @@ void RendererProcess::lose_child(const Error& why) {
     if (!child_) return;
     const std::unique_ptr<Child> child = std::move(child_);
     log_.error("Renderer process {} is lost: {}", child->process.pid, why.message);
+    const Error told{ErrorCode::kDeviceLost, "The renderer process is lost: " + why.message};
     lost_because_ = why;
     child->socket_watch.reset();
     kill_process(child->process);
@@ -155,13 +156,11 @@ void RendererProcess::lose_child(const Error& why) {
 
     for (auto& [number, request] : std::exchange(requests_, {}))
         if (request.type != Request::kReset)
-            ending->answers.push_back(failure_of(
-                std::move(request),
-                Error{ErrorCode::kDeviceLost, "The renderer process is lost: " + why.message}));
+            ending->answers.push_back(failure_of(std::move(request), told));
     for (auto& [id, context] : contexts_)
         if (context.generation == child->generation && !context.lost) {
             context.lost = true;
-            sink_->context_lost(id, Error{ErrorCode::kDeviceLost, why.message});
+            sink_->context_lost(id, told);
         }
     fences_.take_all([&](uint64_t ticket) { sink_->fence_done(ticket); });
     attachments_.clear();

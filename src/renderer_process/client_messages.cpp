@@ -52,6 +52,8 @@ void RendererProcess::receive_messages() {
     const uint64_t generation = child_->generation;
     for (int i = 0; i < kMessagesPerTurn && serves(generation); ++i) {
         const auto received = child_->socket.receive(message_);
+        if (!received && received.error().code == ErrorCode::kClosed)
+            return lose_child(Error{ErrorCode::kDeviceLost, "It has ended."});
         if (!received) return lose_child(received.error());
         if (!*received) return;
         const auto handled = handle(message_);

@@ -64,7 +64,7 @@ TEST_F(ProcessTest, Start_OfAMissingProgramFails) {
 }
 
 TEST_F(ProcessTest, Start_OfAProgramThatEndsFails) {
-    EXPECT_EQ(error_of_start(starting("/bin/true", {})).code, ErrorCode::kClosed);
+    EXPECT_EQ(error_of_start(starting("/bin/true", {})).code, ErrorCode::kDeviceLost);
     EXPECT_FALSE(census().children);
 }
 
