@@ -18,8 +18,9 @@ PACKAGES = [
     "libseccomp-dev", "libvulkan-dev", "libgtest-dev", "libgmock-dev", "libbenchmark-dev",
     # tests
     "python3-pytest", "python3-pytest-timeout", "python3-pil", "python3-numpy", "edid-decode",
-    # Vulkan programs on this host, and the screen that some show themselves on
-    "libvulkan1", "vulkan-tools", "glslang-tools", "xvfb",
+    # Vulkan and OpenGL programs on this host, and the screen that some show themselves on
+    "libvulkan1", "vulkan-tools", "glslang-tools", "xvfb", "libegl-dev",
+    "libgles-dev",
     # headers of the programs that the guest tests put into guests
     "libdrm-dev",
     # trees and images

@@ -50,6 +50,32 @@ DRIVERS_PRETENDED = ["libc6", "libgcc-s1", "libstdc++6"]
 DRIVERS = {"gfxstream": "gfxstream_vk", "lavapipe": "lvp"}  # our name -> Mesa's
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
+# OpenGL for programs of this host, by Zink on a driver of the part above; and one that draws with it.
+GL_PACKAGES = ["libegl1", "libgles2", "libgl1", "libegl-mesa0", "libglx-mesa0", "libgl1-mesa-dri",
+               "libgbm1", "glmark2-es2-x11"]
+GL_PRETENDED = [*DRIVERS_PRETENDED,  # the tree of the drivers has them, by the names of either release
+                "libdrm-amdgpu1", "libdrm2", "libelf1", "libelf1t64", "libexpat1", "libffi8",
+                "libllvm15", "libllvm19", "libvulkan1", "libwayland-client0", "libx11-6",
+                "libx11-xcb1", "libxcb-dri3-0", "libxcb-present0", "libxcb-randr0", "libxcb-shm0",
+                "libxcb-sync1", "libxcb-xfixes0", "libxcb1", "libxshmfence1", "libzstd1", "zlib1g"]
+
+# Piglit's programs, for the nightly run; its own frame (Python and what that uses) is left out.
+PIGLIT_PACKAGES = ["piglit"]
+PIGLIT_PRETENDED = [*GL_PRETENDED, "libegl1", "libgbm1", "libgl1", "libgles2", "python3",
+                    "python3-mako", "python3-six"]
+PIGLIT_WITHOUT = ["./usr/lib/*/piglit/generated_tests/*"]  # 2 GB in many small files
+
+# The guest's driver of Mesa's next generation. It needs a newer C library than the oldest host has,
+# so all of its tree is of one release, and a program on it is started by the tree's own loader.
+NEWER_DRIVER_PACKAGES = ["mesa-vulkan-drivers"]
+NEWER_DRIVERS = ["gfxstream"]
+NEWER_DRIVER_START = "start"
+
+EXTRA_PARTS = {  # name of the part -> what is said of it; most uses do without
+    "newer-driver": "a newer Mesa's driver for guests, which the nightly run tests",
+    "piglit": "Piglit's OpenGL programs, which the nightly run uses",
+}
+
 
 def _tree_stamp(release, packages, pretended=()):
     return digest(TREE_LAYOUT, release, packages, list(pretended))
@@ -80,15 +106,29 @@ def drivers_part():
                                               DRIVERS_PRETENDED), DRIVERS))
 
 
+def gl_part():
+    return Part("gl", _tree_stamp(drivers_release(), GL_PACKAGES, GL_PRETENDED))
+
+
+def piglit_part():
+    return Part("piglit", digest(_tree_stamp(drivers_release(), PIGLIT_PACKAGES, PIGLIT_PRETENDED),
+                                 PIGLIT_WITHOUT))
+
+
+def newer_driver_part():
+    return Part("drivers-newer", digest(_tree_stamp(BACKPORTS, NEWER_DRIVER_PACKAGES),
+                                        NEWER_DRIVERS))
+
+
 def _driver_file(name):
     """The file that names a driver to the Vulkan loader."""
     return f"{name}.icd.json"
 
 
-def _unpack(part, release, packages, pretended=(), finish=None):
+def _unpack(part, release, packages, pretended=(), finish=None, without=()):
     apt = PrivateApt(part.name, release, pretended)
     with part.rebuilt() as folder:
-        apt.unpack_into(folder / "tree", f"setup: {part.name}", packages)
+        apt.unpack_into(folder / "tree", f"setup: {part.name}", packages, without)
         if finish:
             finish(folder / "tree")
     apt.forget_downloads()
@@ -101,9 +141,10 @@ def _check_registry(tree):
                       f"expected is {VULKAN_REGISTRY_SHA256}")
 
 
-def _name_drivers(tree):
+def _name_drivers(tree, part=None, names=tuple(DRIVERS)):
     """Files for the Vulkan loader beside the tree, with the paths that it will have."""
-    for name, mesa_name in DRIVERS.items():
+    for name in names:
+        mesa_name = DRIVERS[name]
         found = list((tree / "usr/share/vulkan/icd.d").glob(f"{mesa_name}_icd*.json"))
         if len(found) != 1:
             raise Failure(f"one file for the driver {mesa_name} is expected, found: {found}")
@@ -111,8 +152,21 @@ def _name_drivers(tree):
         library = pathlib.PurePath(description["ICD"]["library_path"]).name
         if not (tree / LIBRARIES / library).is_file():
             raise Failure(f"{found[0]} names {library}, which is not in {tree / LIBRARIES}")
-        description["ICD"]["library_path"] = str(drivers_part().path / "tree" / LIBRARIES / library)
+        description["ICD"]["library_path"] = str(
+            (part or drivers_part()).path / "tree" / LIBRARIES / library)
         (tree.parent / _driver_file(name)).write_text(json.dumps(description, indent=1) + "\n")
+
+
+def _finish_newer_driver(tree):
+    """Names the driver, and writes the program that starts others with the tree's C library."""
+    part = newer_driver_part()
+    _name_drivers(tree, part, NEWER_DRIVERS)
+    libraries = part.path / "tree" / LIBRARIES
+    start = tree.parent / NEWER_DRIVER_START
+    start.write_text(f'''#!/bin/sh
+exec {libraries}/ld-linux-x86-64.so.2 --library-path {libraries} "$@"
+''')
+    start.chmod(0o755)
 
 
 def digest_of_file(path):
@@ -201,7 +255,7 @@ def kernel():
     return found[0]
 
 
-def steps(extra_images=()):
+def steps(extra_images=(), extra_parts=()):
     """(is it current, make it) for each part, in the order in which they are needed."""
     if not system_qemu():
         yield qemu_part().is_current, lambda: _unpack(qemu_part(), BACKPORTS, QEMU_PACKAGES)
@@ -216,6 +270,15 @@ def steps(extra_images=()):
         vulkan_part(), RELEASE, VULKAN_PACKAGES, ["libc6"], _check_registry)
     yield drivers_part().is_current, lambda: _unpack(
         drivers_part(), drivers_release(), DRIVERS_PACKAGES, DRIVERS_PRETENDED, _name_drivers)
+    yield gl_part().is_current, lambda: _unpack(
+        gl_part(), drivers_release(), GL_PACKAGES, GL_PRETENDED)
+    if "newer-driver" in extra_parts:
+        yield newer_driver_part().is_current, lambda: _unpack(
+            newer_driver_part(), BACKPORTS, NEWER_DRIVER_PACKAGES, finish=_finish_newer_driver)
+    if "piglit" in extra_parts:
+        yield piglit_part().is_current, lambda: _unpack(
+            piglit_part(), drivers_release(), PIGLIT_PACKAGES, PIGLIT_PRETENDED,
+            without=PIGLIT_WITHOUT)
 
 
 def paths():
@@ -229,5 +292,10 @@ def paths():
         # A program finds a driver by VK_DRIVER_FILES, and the driver its libraries by LD_LIBRARY_PATH.
         "driver-libraries": drivers_part().path / "tree" / LIBRARIES,
         **{f"driver-{name}": drivers_part().path / _driver_file(name) for name in DRIVERS},
+        "gl-tree": gl_part().path / "tree",
+        "piglit-tree": piglit_part().path / "tree",
+        "newer-driver-start": newer_driver_part().path / NEWER_DRIVER_START,
+        **{f"newer-driver-{name}": newer_driver_part().path / _driver_file(name)
+           for name in NEWER_DRIVERS},
         **{f"initramfs-{name}": image_part(name).path / "initramfs" for name in IMAGES},
     }

@@ -75,7 +75,7 @@ class PrivateApt:
             f"deb [signed-by={KEYRING}] {source} {suite} main\n" for suite in suites))
         (self.root / "status").write_text("".join(
             f"Package: {name}\nStatus: install ok installed\nVersion: 9:9\nArchitecture: amd64\n"
-            f"Multi-Arch: same\nMaintainer: none\nDescription: pretended\n\n"
+            f"Multi-Arch: allowed\nMaintainer: none\nDescription: pretended\n\n"
             for name in self.pretended))
         (self.root / "apt.conf").write_text(f'''
 Dir::State "{self.root}";
@@ -138,8 +138,9 @@ Debug::NoLocking "true";
             raise Failure(f"download failed: {log.read_text(errors='replace').strip()[-600:]}")
         progress.done(f"{total / 1e6:.0f} MB")
 
-    def unpack_into(self, tree, title, packages):
-        """Downloads the closure of `packages` and unpacks it; a vanished file means: look again."""
+    def unpack_into(self, tree, title, packages, without=()):
+        """Downloads the closure of `packages` and unpacks it, but for files of the patterns `without`;
+        a vanished file means: look again."""
         for attempt in range(ATTEMPTS):
             try:
                 self._write_configuration()
@@ -166,7 +167,8 @@ Debug::NoLocking "true";
                 tar = subprocess.run(
                     ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", tree,
                      "--exclude=./usr/share/doc/*", "--exclude=./usr/share/man/*",
-                     "--exclude=./usr/share/locale/*"], stdin=package.stdout, check=False)
+                     "--exclude=./usr/share/locale/*",
+                     *[f"--exclude={pattern}" for pattern in without]], stdin=package.stdout, check=False)
             if tar.returncode != 0 or package.wait() != 0:
                 raise Failure(f"package {name} could not be unpacked into {tree}")
         progress.done(f"{len(wanted)} packages")

@@ -109,7 +109,8 @@ def main():
                        help="only style, and unit, protocol, local and Vulkan tests of the release "
                        "build")
     group.add_argument("--nightly", dest="level", action="store_const", const="nightly",
-                       help="all, with what is slow: long fuzzing, soak, benchmarks; "
+                       help="all, with what is slow: long fuzzing, soak, Piglit, a newer guest driver, "
+                       "benchmarks; "
                        f"writes a record into {FIGURES.relative_to(build.REPOSITORY)}")
     group.add_argument("--coverage", dest="level", action="store_const", const="coverage",
                        help="only measure what the fuzz targets reach of the parsers they name, "

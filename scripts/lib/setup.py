@@ -15,11 +15,11 @@ from cache import cache_root, locked
 from report import Failure, say
 
 
-def fill_cache(extra_images):
-    if all(is_current() for is_current, _ in parts.steps(extra_images)):
+def fill_cache(extra_images, extra_parts=()):
+    if all(is_current() for is_current, _ in parts.steps(extra_images, extra_parts)):
         return False
     with locked("filling the cache"):
-        for is_current, make in parts.steps(extra_images):
+        for is_current, make in parts.steps(extra_images, extra_parts):
             if not is_current():
                 make()
     return True
@@ -40,6 +40,9 @@ def main():
     parser.add_argument("--with-image", metavar="NAME", action="append", default=[],
                         choices=parts.EXTRA_IMAGES,
                         help="make this image too, which most uses do without: %(choices)s")
+    for name, purpose in parts.EXTRA_PARTS.items():
+        parser.add_argument(f"--with-{name}", dest="extra_parts", action="append_const",
+                            const=name, default=[], help=f"fetch this too: {purpose}")
     arguments = parser.parse_args()
     try:
         if arguments.print:
@@ -50,7 +53,7 @@ def main():
             return 0
         started = time.monotonic()
         host_packages.install_missing_packages()
-        if fill_cache(arguments.with_image):
+        if fill_cache(arguments.with_image, arguments.extra_parts):
             say(f"setup: all is there ({time.monotonic() - started:.0f} s)")
         return 0
     except (Failure, OSError, subprocess.SubprocessError) as failure:
