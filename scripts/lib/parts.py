@@ -50,9 +50,9 @@ DRIVERS_PRETENDED = ["libc6", "libgcc-s1", "libstdc++6"]
 DRIVERS = {"gfxstream": "gfxstream_vk", "lavapipe": "lvp"}  # our name -> Mesa's
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
-# OpenGL for programs of this host, by Zink on a driver of the part above; and one that draws with it.
+# OpenGL for programs of this host, by Zink on a driver of the part above; and some that draw with it.
 GL_PACKAGES = ["libegl1", "libgles2", "libgl1", "libegl-mesa0", "libglx-mesa0", "libgl1-mesa-dri",
-               "libgbm1", "glmark2-es2-x11"]
+               "libgbm1", "glmark2-es2-x11", "mesa-utils-bin"]
 GL_PRETENDED = [*DRIVERS_PRETENDED,  # the tree of the drivers has them, by the names of either release
                 "libdrm-amdgpu1", "libdrm2", "libelf1", "libelf1t64", "libexpat1", "libffi8",
                 "libllvm15", "libllvm19", "libvulkan1", "libwayland-client0", "libx11-6",

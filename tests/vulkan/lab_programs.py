@@ -41,6 +41,28 @@ def host_environment(more=None):
                    "VK_LOADER_LAYERS_DISABLE": "~implicit~"} | (more or {})
 
 
+def gl_environment():
+    """What lets a program draw by EGL and OpenGL of the cache, on Zink and the Vulkan driver it has."""
+    tree = pathlib.Path(cached("gl-tree"))
+    libraries = tree / "usr/lib/x86_64-linux-gnu"
+    return {
+        "LD_LIBRARY_PATH": f"{cached('driver-libraries')}:{libraries}",
+        "__EGL_VENDOR_LIBRARY_FILENAMES": str(tree / "usr/share/glvnd/egl_vendor.d/50_mesa.json"),
+        "LIBGL_DRIVERS_PATH": str(libraries / "dri"), "GBM_BACKENDS_PATH": str(libraries / "gbm"),
+        # The second is for where the first is not asked: llvmpipe draws else, and nobody says so.
+        "MESA_LOADER_DRIVER_OVERRIDE": "zink", "GALLIUM_DRIVER": "zink",
+        # An X server without DRI3, as Xvfb is, gets pictures by the X protocol. Without these two
+        # what is drawn never comes to the window, and nobody says so either.
+        "LIBGL_KOPPER_DRI2": "1", "MESA_VK_WSI_DEBUG": "sw",
+        "MESA_SHADER_CACHE_DISABLE": "true",
+    }
+
+
+def native_gl_environment():
+    """Where there is no node, Zink takes a driver of the processor only if told (zink_screen.c)."""
+    return gl_environment() | {"LIBGL_ALWAYS_SOFTWARE": "1"}
+
+
 def native_command(name, *arguments):
     return [program(name), *map(str, arguments)]
 
