@@ -80,6 +80,13 @@ def swede_command(name, *arguments, options=()):
             *map(str, arguments)]
 
 
+def newer_driver_command(name, *arguments, options=()):
+    """The same on the driver of a newer Mesa, whose C library is not this host's."""
+    return [str(build_folder() / "src" / "swede" / "swede"), "run", "--driver",
+            cached("newer-driver-gfxstream"), *map(str, options), "--",
+            cached("newer-driver-start"), program(name), *map(str, arguments)]
+
+
 @dataclasses.dataclass
 class Answer:
     """How a program ended, and what it said."""

@@ -140,7 +140,8 @@ class SharedImage {
     ImageHandle image_;
 };
 
-int start_second(const char* program, int fd, uint32_t size) {
+// `starter` is a program that starts another with a C library of its own; else it is empty.
+int start_second(const std::string& starter, const char* program, int fd, uint32_t size) {
     const int inherited = dup(fd);  // without close-on-exec
     expect(inherited >= 0, "the file could not be duplicated");
     const pid_t child = fork();
@@ -148,8 +149,11 @@ int start_second(const char* program, int fd, uint32_t size) {
     if (child == 0) {
         const std::string number = std::to_string(inherited);
         const std::string edge = std::to_string(size);
-        execl("/proc/self/exe", program, "--import", number.c_str(), "--size", edge.c_str(),
-              nullptr);
+        std::vector<const char*> words{program,  "--import",   number.c_str(),
+                                       "--size", edge.c_str(), nullptr};
+        if (!starter.empty()) words.insert(words.begin(), starter.c_str());
+        execv(starter.empty() ? "/proc/self/exe" : starter.c_str(),
+              const_cast<char* const*>(words.data()));
         _exit(127);
     }
     close(inherited);
@@ -180,7 +184,7 @@ int main(int argc, char** argv) {
     const SharedImage image(gpu, size);
     image.write(1);
     const int fd = image.export_fd();
-    const int status = start_second(argv[0], fd, size);
+    const int status = start_second(options.text("starter"), argv[0], fd, size);
     close(fd);
     expect(status == 0, "the second process ended with status " + std::to_string(status));
     image.compare(2);
