@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "gfxstream/ring_layout.h"
@@ -38,14 +39,14 @@ void ReplyWriter::fill_with_device_lost() {
     const uint32_t read = load(memory_, kFromHostLarge + kReadPosition);
     const uint32_t unread = (written_ - read) & (kBufferSize - 1);
     written_ -= std::min(unread, written_ - *lost_from_) / kWord * kWord;
-    std::array<int32_t, 1024> words;
-    words.fill(kDeviceLost);
-    const auto bytes = std::as_bytes(std::span(words));
-    for (size_t left = ((read - written_ - 1) & (kBufferSize - 1)) / kWord * kWord; left != 0;) {
-        const auto part = bytes.first(std::min(left, bytes.size()));
-        copy(part);
-        left -= part.size();
-    }
+    // Byte by byte: the guest may be reading what is written anew, and positions are not aligned.
+    const uint32_t size = ((read - written_ - 1) & (kBufferSize - 1)) / kWord * kWord;
+    const auto word = std::bit_cast<std::array<uint8_t, kWord>>(kDeviceLost);
+    auto* const buffer = reinterpret_cast<uint8_t*>(memory_ + kBuffer);
+    for (uint32_t i = 0; i < size; ++i)
+        __atomic_store_n(buffer + ((written_ + i) & (kBufferSize - 1)), word[i % kWord],
+                         __ATOMIC_RELAXED);
+    written_ += size;
     // Also for a guest that sets up its side late and has set this back.
     store(memory_, kFromHostLarge + kWritePosition, written_);
 }

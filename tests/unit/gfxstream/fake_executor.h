@@ -104,8 +104,8 @@ class FakeExecutor final : public CommandExecutor {
   private:
     class Stream final : public CommandStream {
       public:
-        explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) { ++count(); }
-        ~Stream() override { --count(); }
+        explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) { count(1); }
+        ~Stream() override { count(-1); }
 
         [[nodiscard]] Result<std::span<const std::byte>> execute(
             uint32_t opcode, std::span<const std::byte> parameters) override {
@@ -144,9 +144,9 @@ class FakeExecutor final : public CommandExecutor {
         }
 
       private:
-        int& count() {
+        void count(int change) {
             const std::scoped_lock lock(state_->mutex);
-            return state_->streams;
+            state_->streams += change;
         }
         std::shared_ptr<State> state_;
         std::vector<std::byte> reply_;

@@ -82,8 +82,10 @@ class RingGuest {
             wait_until([&] { return (available = readable()) != 0; });
             const size_t part = std::min<size_t>(available, size - done);
             const uint32_t at = load(memory_, kFromHostLarge + kReadPosition);
+            // A lost context's renderer writes while we read.
             for (size_t i = 0; i < part; ++i)
-                reply[done + i] = memory_[kBuffer + ((at + i) & (kBufferSize - 1))];
+                __atomic_load(memory_ + kBuffer + ((at + i) & (kBufferSize - 1)), &reply[done + i],
+                              __ATOMIC_RELAXED);
             store(memory_, kFromHostLarge + kReadPosition, at + static_cast<uint32_t>(part));
             done += part;
         }
