@@ -23,7 +23,7 @@ def object_type(model):
     return header("".join(lines), "<cstddef>", "<cstdint>", VULKAN)
 
 
-def _functions(model):
+def functions_of_tables(model):
     """(global, instance, device) functions, by their core names."""
     tables = ([], [], [])
     names = [command.name for command in model.commands if not command.name.endswith("GOOGLE")]
@@ -42,7 +42,7 @@ def _functions(model):
 
 
 def dispatch_header(model):
-    tables = _functions(model)
+    tables = functions_of_tables(model)
     texts = [
         ("GlobalFunctions", "What needs no instance.", "PFN_vkGetInstanceProcAddr get"),
         ("InstanceFunctions", "Functions of an instance and its physical devices.",
@@ -75,7 +75,7 @@ def dispatch_source(model):
              ("Instance", "PFN_vkGetInstanceProcAddr get, VkInstance instance", "instance"),
              ("Device", "PFN_vkGetDeviceProcAddr get, VkDevice device", "device")]
     loads = []
-    for functions, (name, parameters, owner) in zip(_functions(model), texts):
+    for functions, (name, parameters, owner) in zip(functions_of_tables(model), texts):
         lines.append(f"constexpr const char* k{name}Names[] = {{\n")
         for function in functions:
             both = " ".join([function, *aliases.get(function, [])])

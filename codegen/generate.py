@@ -12,6 +12,7 @@ import emit_commands
 import emit_guest
 import emit_headers
 import emit_layouts
+import emit_null_driver
 from model import Model
 from registry import Registry
 
@@ -48,6 +49,8 @@ def main():
     parser.add_argument("--sha256", help="of the registry; another one is refused")
     parser.add_argument("--guest", action="store_true",
                         help="write the guest's side, for tests, instead of the product's")
+    parser.add_argument("--null-driver", action="store_true",
+                        help="write a driver for tests that does nothing, instead")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write to")
     arguments = parser.parse_args()
     if arguments.sha256:
@@ -57,7 +60,8 @@ def main():
             sys.exit(f"generate: {arguments.registry} has the SHA-256 {found}, "
                      f"expected is {arguments.sha256}")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    make = emit_guest.files if arguments.guest else product_files
+    make = (emit_guest.files if arguments.guest else
+            emit_null_driver.files if arguments.null_driver else product_files)
     for name, text in make(load_model(arguments.registry)).items():
         (arguments.output / name).write_text(text)
 

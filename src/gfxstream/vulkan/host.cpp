@@ -347,8 +347,12 @@ Result<std::unique_ptr<Candidate>> choose(std::vector<std::unique_ptr<Candidate>
 }  // namespace
 
 Result<std::unique_ptr<Host>> Host::open(std::string_view device) {
+    return open(SWEDE_TRY(Loader::open()), device);
+}
+
+Result<std::unique_ptr<Host>> Host::open(std::unique_ptr<Loader> loader, std::string_view device) {
     std::unique_ptr<Host> host(new Host);
-    host->loader_ = SWEDE_TRY(Loader::open());
+    host->loader_ = std::move(loader);
     host->chosen_ = SWEDE_TRY(choose(candidates_of(*host->loader_), device));
     for (const VkExtensionProperties& extension : host->chosen_->extensions) {
         const std::string_view name = extension.extensionName;

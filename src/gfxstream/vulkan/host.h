@@ -53,6 +53,9 @@ class Host {
     /// `device`: a part of the name, an index, a UUID, or "pci:" and an address; empty for the best
     /// one that guests can have (GPUs before CPUs).
     [[nodiscard]] static Result<std::unique_ptr<Host>> open(std::string_view device);
+    /// The same behind a loader of the caller's: tests.
+    [[nodiscard]] static Result<std::unique_ptr<Host>> open(std::unique_ptr<Loader> loader,
+                                                            std::string_view device);
     ~Host();
     Host(const Host&) = delete;
     Host& operator=(const Host&) = delete;

@@ -11,11 +11,16 @@ Result<std::unique_ptr<Loader>> Loader::open() {
     void* const library = ::dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr)
         return fail(ErrorCode::kUnsupported, "There is no Vulkan loader (libvulkan.so.1).");
-    std::unique_ptr<Loader> loader(new Loader);
-    loader->proc_addr_ =
+    const auto proc_addr =
         reinterpret_cast<PFN_vkGetInstanceProcAddr>(::dlsym(library, "vkGetInstanceProcAddr"));
-    if (loader->proc_addr_ == nullptr)
+    if (proc_addr == nullptr)
         return fail(ErrorCode::kUnsupported, "libvulkan.so.1 is no Vulkan loader.");
+    return open(proc_addr);
+}
+
+Result<std::unique_ptr<Loader>> Loader::open(PFN_vkGetInstanceProcAddr proc_addr) {
+    std::unique_ptr<Loader> loader(new Loader);
+    loader->proc_addr_ = proc_addr;
     loader->global_.load(loader->proc_addr_);
     const GlobalFunctions& global = loader->global_;
     uint32_t version = VK_API_VERSION_1_0;  // a loader of 1.0 has no function to tell

@@ -22,6 +22,8 @@ inline constexpr uint32_t kHighestVersion = VK_MAKE_API_VERSION(0, 1, 3, VK_HEAD
 class Loader {
   public:
     [[nodiscard]] static Result<std::unique_ptr<Loader>> open();
+    /// The same with another library's vkGetInstanceProcAddr: tests.
+    [[nodiscard]] static Result<std::unique_ptr<Loader>> open(PFN_vkGetInstanceProcAddr proc_addr);
     ~Loader();
     Loader(const Loader&) = delete;
     Loader& operator=(const Loader&) = delete;

@@ -71,9 +71,8 @@ class TestServices final : public SessionServices {
 /// made lives as long as the guest lets it.
 class Program {
   public:
-    Program()
-        : session(Session::create(software_host(), services).value()),
-          ring(std::make_unique<RingState>()) {}
+    explicit Program(Host& host = software_host())
+        : session(Session::create(host, services).value()), ring(std::make_unique<RingState>()) {}
 
     template <typename T>
     Result<Answer> try_call(const T& command) {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions on the null driver, which ends the process when a guest makes it break Vulkan's rules of
+// lifetimes: what gfxstream_session_fuzzer found, and that the driver judges at all.
+#include <gtest/gtest.h>
+
+#include "gfxstream/vulkan/device_data.h"
+#include "unit/gfxstream/program.h"
+#include "vulkan_null/null_driver.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+Host& null_host() {
+    static const std::unique_ptr<Host> host =
+        Host::open(Loader::open(vulkan_null::get_proc_addr).value(), "null").value();
+    return *host;
+}
+
+class NullSessionTest : public ::testing::Test {
+  protected:
+    NullSessionTest() { program.start(); }
+
+    Program program{null_host()};
+};
+
+TEST_F(NullSessionTest, ObjectsGo_WithTheSession) {
+    program.ring.reset();
+    program.session.reset();
+    const uint64_t before = vulkan_null::live_objects();
+    Program other(null_host());
+    other.start();
+    other.make_buffer(4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    other.make_mapped_memory(4096, 1, 0);
+    other.make_command_buffer(other.make_pool());
+    EXPECT_GT(vulkan_null::live_objects(), before + 5);
+    other.ring.reset();
+    other.session.reset();
+    EXPECT_EQ(vulkan_null::live_objects(), before);
+}
+
+TEST_F(NullSessionTest, RecordsAndSubmits) {
+    const VkBuffer buffer = program.make_buffer(4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    const VkDeviceMemory memory = program.make_mapped_memory(65536, 1, 0);
+    EXPECT_EQ(program.result_of(guest::vkBindBufferMemory{
+                  .self = program.device, .buffer = buffer, .memory = memory}),
+              VK_SUCCESS);
+    const VkCommandBuffer commands = program.make_command_buffer(program.make_pool());
+    const auto flushed = program.flush(
+        commands, GuestRecording()
+                      .begin()
+                      .add(guest::vkCmdFillBuffer{.dstBuffer = buffer, .size = 4096, .data = 1})
+                      .end()
+                      .bytes());
+    ASSERT_TRUE(flushed) << flushed.error().message;
+    const VkFence fence = program.make_fence();
+    program.submit(commands, fence);
+    EXPECT_EQ(program.wait(fence), VK_SUCCESS);
+}
+
+// The judge itself: a handle of another type ends the process.
+TEST_F(NullSessionTest, TheDriverKnowsItsHandles) {
+    const VkFence fence = program.make_fence();
+    Object* const object =
+        program.session->table().pin(ObjectType::kFence, guest::id_of_handle(fence));
+    ASSERT_NE(object, nullptr);
+    Object* const device = object->device;
+    const auto destroy = device->get<DeviceData>().vk.vkDestroyBuffer;
+    EXPECT_DEATH(destroy(device->as<VkDevice>(), object->as<VkBuffer>(), nullptr),
+                 "of another type");
+    EXPECT_DEATH(device->get<DeviceData>().vk.vkDestroyDevice(device->as<VkDevice>(), nullptr),
+                 "before its children");
+    program.session->table().unpin(object);
+}
+
+}  // namespace
+}  // namespace swede::gfxstream::vulkan

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <cstdint>
+
+namespace swede::vulkan_null {
+
+/// A Vulkan driver in this process that executes nothing and is done at once: for a Loader. Handles
+/// are checked where they are used, outputs are written to their end, and what breaks Vulkan's
+/// rules of lifetimes ends the process. Thread-safe, as a driver is.
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_proc_addr(VkInstance instance, const char* name);
+
+/// Objects of all instances that were made and not freed.
+[[nodiscard]] uint64_t live_objects();
+
+}  // namespace swede::vulkan_null
