@@ -57,6 +57,19 @@ TEST_F(NullSessionTest, RecordsAndSubmits) {
     EXPECT_EQ(program.wait(fence), VK_SUCCESS);
 }
 
+// The driver writes the length wherever the guest says.
+TEST_F(NullSessionTest, ListsWithoutAPlaceForTheirLength_LoseTheContext) {
+    VkPipelineCacheCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+    VkPipelineCache cache = VK_NULL_HANDLE;
+    cache = program.create<VkPipelineCache>(guest::vkCreatePipelineCache{
+        .self = program.device, .pCreateInfo = &info, .pPipelineCache = &cache});
+    program.failure_of(
+        guest::vkGetPipelineCacheData{.self = program.device, .pipelineCache = cache});
+    program.failure_of(guest::vkGetPhysicalDeviceSparseImageFormatProperties{
+        .self = program.physical, .format = VK_FORMAT_R8G8B8A8_UNORM});
+}
+
 // The judge itself: a handle of another type ends the process.
 TEST_F(NullSessionTest, TheDriverKnowsItsHandles) {
     const VkFence fence = program.make_fence();
