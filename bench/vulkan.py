@@ -5,7 +5,7 @@
 The program `vulkan_rows` runs in turns (native, swede, native, swede...), so that what else the
 machine does meets both; a row's figure is the median of its turns. It needs no more than this file,
 the programs, a Vulkan loader and a driver: on a machine without the cache of scripts/setup, name
-them by options.
+them by options. The exit status is 1 where a target is missed.
 """
 
 import argparse
@@ -130,6 +130,35 @@ def amount(figures, side):
     return f"{rate / 1e9:.2f} GB/s" if rate else f"{figures[f'{side}_ns']:.0f} ns"
 
 
+def summary(rows, on_processor):
+    """What the project asks of the rows: {sentence: whether it is met}. `on_processor`: the driver
+    draws without a GPU."""
+    compared = {name: row for name, row in rows.items() if "ratio" in row}
+
+    def mean(wanted):
+        ratios = [row["ratio"] for name, row in compared.items() if wanted(name)]
+        return statistics.geometric_mean(ratios) if ratios else None
+
+    figures = {}
+
+    def judge(what, value, limit, relation, unit=""):
+        if value is not None:
+            met = value >= limit if relation == "at least" else value <= limit
+            figures[f"{what} {value:.2f}{unit}, {relation} {limit:g}{unit}"] = met
+
+    judge("draws, geometric mean of ratios",
+          mean(lambda name: name.startswith("draw ") and "multi" not in name),
+          0.8 if on_processor else 0.6, "at least")
+    judge("multi-draw, ratio", mean(lambda name: name.startswith("draw multi")), 0.9, "at least")
+    judge("bytes through memory, geometric mean of ratios",
+          mean(lambda name: name.startswith("bytes ")), 0.95, "at least")
+    fence = compared.get("fence round trip")
+    if fence and not on_processor:
+        judge("fence round trip above native", (fence["swede_ns"] - fence["native_ns"]) / 1000, 15,
+              "at most", " us")
+    return figures
+
+
 def parsed():
     build = pathlib.Path(os.environ.get("SWEDE_BUILD", REPOSITORY / "build"))
     parser = argparse.ArgumentParser(prog="vulkan", description=__doc__.split("\n\n", 1)[0])
@@ -164,6 +193,9 @@ def main():
     print(f"Vulkan commands on {native.device['device']}, {processor_name()}, "
           f"{len(os.sched_getaffinity(0))} processors, {today}, {arguments.turns} turns")
     print("\n".join(lines))
+    met = summary(rows, "llvmpipe" in native.device["device"])
+    for figure, is_met in met.items():
+        print(f"{figure}: {'met' if is_met else 'MISSED'}")
     for side in sides:
         print(f"processor seconds of a turn, {side.name}: "
               f"{statistics.median(side.processor_seconds):.2f}")
@@ -178,9 +210,10 @@ def main():
         "milliseconds": arguments.milliseconds,
         "devices": {side.name: side.device for side in sides},
         "processor_seconds_of_a_turn": {side.name: side.processor_seconds for side in sides},
+        "figures": {figure: "met" if is_met else "missed" for figure, is_met in met.items()},
         "rows": rows}, indent=1) + "\n")
     say(f"figures: {path}")
-    return 0
+    return 0 if all(met.values()) else 1
 
 
 if __name__ == "__main__":

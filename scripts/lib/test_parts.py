@@ -244,6 +244,7 @@ PROGRAM_BENCHMARKS = {
     "idle": ["bench/idle.py"],
     "idle vfio-user": ["bench/idle.py", "--guest", "vfio-user"],
     "idle vhost-user": ["bench/idle.py", "--guest", "vhost-user"],
+    "vulkan": ["bench/vulkan.py"],
 }
 
 
