@@ -79,3 +79,7 @@ def test_threads(newer):
 def test_image_shared_between_processes(newer):
     answer = newer("vk_share", "--starter", cached("newer-driver-start"))
     assert answer.line() == {"program": "vk_share", "size": 250}
+
+
+def test_border_colours_that_do_not_arrive(newer):
+    assert newer("vk_border").line() == {"program": "vk_border"}
