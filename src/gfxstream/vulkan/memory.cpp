@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device memory. What a guest maps is a file of ours that the driver imports by pointer; colour
-// buffers are such files that contexts share; the rest is the driver's own.
+// Device memory. What a guest may map is a zeroed file of ours that the driver imports by pointer;
+// colour buffers are such files that contexts share; the rest is the driver's own.
 #include <algorithm>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/log.h"
@@ -48,9 +49,12 @@ VkResult Session::vkAllocateMemory(Call&, Object& device, const VkMemoryAllocate
     if (color_buffer != nullptr)
         return import_color_buffer(device, info, color_buffer->colorBuffer, *pMemory);
     if (buffer != nullptr) return import_color_buffer(device, info, buffer->buffer, *pMemory);
-    if (blob != nullptr && mapped && blob->blobMem == wire::kBlobMemHost3d)
-        return allocate_shared(device, info, blob->blobId, *pMemory);
-    return allocate_local(device, info, *pMemory);
+    if (!mapped) return allocate_local(device, info, *pMemory);
+    // With a name or without: a driver of the CPU takes its own memory from the process's heap,
+    // with what lay there before.
+    const bool named = blob != nullptr && blob->blobMem == wire::kBlobMemHost3d;
+    return allocate_shared(device, info, named ? std::optional(blob->blobId) : std::nullopt,
+                           *pMemory);
 }
 
 VkResult Session::import_memory(Object& device, VkMemoryAllocateInfo info,
@@ -80,7 +84,7 @@ VkResult Session::import_memory(Object& device, VkMemoryAllocateInfo info,
 }
 
 VkResult Session::allocate_shared(Object& device, const VkMemoryAllocateInfo& info,
-                                  uint64_t blob_id, uint64_t& memory) {
+                                  std::optional<uint64_t> blob_id, uint64_t& memory) {
     const uint64_t alignment = host_.memory().import_alignment;
     const auto raised = checked_add<uint64_t>(info.allocationSize, alignment - 1);
     if (!raised) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
@@ -92,8 +96,10 @@ VkResult Session::allocate_shared(Object& device, const VkMemoryAllocateInfo& in
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     data->host = *std::move(made);
-    data->blob_id = blob_id;
-    data->blobs = &blobs_;
+    if (blob_id) {
+        data->blob_id = *blob_id;
+        data->blobs = &blobs_;
+    }
     return import_memory(device, info, std::move(data), memory);
 }
 

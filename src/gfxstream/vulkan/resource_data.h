@@ -19,11 +19,11 @@ namespace swede::gfxstream::vulkan {
 struct MemoryData : ObjectData {
     uint64_t size = 0;                 ///< bytes, as the driver was told
     uint32_t type = 0;                 ///< index of the memory type, as the driver was told
-    uint64_t blob_id = 0;              ///< the guest's name for `host`; with CreateBlob only
+    uint64_t blob_id = 0;              ///< the guest's name for `host`, where `blobs` is set
     std::shared_ptr<HostMemory> host;  ///< what was imported; null: the driver's own memory
     std::shared_ptr<ColorBuffer> color_buffer;  ///< whose memory `host` is
     Budget::Charge charge;                      ///< of the driver's own memory
-    PublishedBlobs* blobs = nullptr;            ///< the Session's, which outlives this
+    PublishedBlobs* blobs = nullptr;  ///< the Session's, which outlives this; null: no name
 
     MemoryData() = default;
     ~MemoryData() override {

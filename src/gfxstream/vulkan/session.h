@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -112,8 +113,9 @@ class Session {
         Object& instance, std::chrono::steady_clock::time_point deadline);
 
     // memory.cpp
+    /// `blob_id`: the guest's name for it; none: it is never mapped.
     [[nodiscard]] VkResult allocate_shared(Object& device, const VkMemoryAllocateInfo& info,
-                                           uint64_t blob_id, uint64_t& memory);
+                                           std::optional<uint64_t> blob_id, uint64_t& memory);
     [[nodiscard]] VkResult import_color_buffer(Object& device, VkMemoryAllocateInfo info,
                                                uint32_t resource, uint64_t& memory);
     [[nodiscard]] VkResult import_memory(Object& device, VkMemoryAllocateInfo info,

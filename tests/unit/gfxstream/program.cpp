@@ -68,14 +68,31 @@ VkDeviceMemory Program::make_mapped_memory(VkDeviceSize size, uint64_t blob_id, 
     blob.sType = VK_STRUCTURE_TYPE_CREATE_BLOB_GOOGLE;
     blob.blobMem = 2;
     blob.blobId = blob_id;
+    return make_memory(size, type, &blob);
+}
+
+VkDeviceMemory Program::make_memory(VkDeviceSize size, uint32_t type, const void* next) {
     VkMemoryAllocateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
-    info.pNext = &blob;
+    info.pNext = next;
     info.allocationSize = size;
     info.memoryTypeIndex = type;
     VkDeviceMemory memory = VK_NULL_HANDLE;
     return create<VkDeviceMemory>(
         guest::vkAllocateMemory{.self = device, .pAllocateInfo = &info, .pMemory = &memory});
+}
+
+void Program::bind(VkBuffer buffer, VkDeviceMemory memory) {
+    EXPECT_EQ(
+        result_of(guest::vkBindBufferMemory{.self = device, .buffer = buffer, .memory = memory}),
+        VK_SUCCESS);
+}
+
+std::shared_ptr<HostMemory> Program::map(VkDeviceMemory memory, uint64_t blob_id, uint64_t size) {
+    EXPECT_EQ(result_of(guest::vkGetBlobGOOGLE{.self = device, .memory = memory}), VK_SUCCESS);
+    auto blob = session->take_blob(blob_id, size);
+    EXPECT_TRUE(blob) << blob.error().message;
+    return blob ? *std::move(blob) : nullptr;
 }
 
 VkFence Program::make_fence(VkFenceCreateFlags flags) {
@@ -128,6 +145,21 @@ Answer Program::submit(VkCommandBuffer command_buffer, VkFence fence) {
         .self = queue, .submitCount = 1, .pSubmits = &info, .fence = fence});
 }
 
+VkResult Program::run(std::span<const std::byte> recording) {
+    const VkCommandPool pool = make_pool();
+    const VkCommandBuffer commands = make_command_buffer(pool);
+    GuestRecording whole;
+    whole.begin().add(recording).end();
+    const auto flushed = flush(commands, whole.bytes());
+    EXPECT_TRUE(flushed) << flushed.error().message;
+    const VkFence fence = make_fence();
+    submit(commands, fence);
+    const VkResult result = wait(fence);
+    call(guest::vkDestroyFence{.self = device, .fence = fence});
+    call(guest::vkDestroyCommandPool{.self = device, .commandPool = pool});
+    return result;
+}
+
 VkResult Program::wait(VkFence fence, uint64_t timeout) {
     return result_of(guest::vkWaitForFences{.self = device,
                                             .fenceCount = 1,
@@ -142,6 +174,11 @@ GuestRecording& GuestRecording::add(uint32_t opcode, std::span<const std::byte> 
     header.u32(static_cast<uint32_t>(parameters.size() + 8));
     bytes_.insert(bytes_.end(), header.bytes().begin(), header.bytes().end());
     bytes_.insert(bytes_.end(), parameters.begin(), parameters.end());
+    return *this;
+}
+
+GuestRecording& GuestRecording::add(std::span<const std::byte> recording) {
+    bytes_.insert(bytes_.end(), recording.begin(), recording.end());
     return *this;
 }
 

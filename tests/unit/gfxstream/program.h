@@ -114,8 +114,14 @@ class Program {
     void start();
 
     VkBuffer make_buffer(VkDeviceSize size, VkBufferUsageFlags usage);
+    /// Memory of `type` with what `next` asks for.
+    VkDeviceMemory make_memory(VkDeviceSize size, uint32_t type, const void* next = nullptr);
     /// Memory of `type` that the guest can map, under `blob_id`.
     VkDeviceMemory make_mapped_memory(VkDeviceSize size, uint64_t blob_id, uint32_t type);
+    void bind(VkBuffer buffer, VkDeviceMemory memory);
+    /// The bytes of mapped memory. Once for each.
+    [[nodiscard]] std::shared_ptr<HostMemory> map(VkDeviceMemory memory, uint64_t blob_id,
+                                                  uint64_t size);
     VkFence make_fence(VkFenceCreateFlags flags = 0);
     VkCommandPool make_pool();
     VkCommandBuffer make_command_buffer(
@@ -125,6 +131,8 @@ class Program {
 
     Result<Answer> flush(VkCommandBuffer command_buffer, std::span<const std::byte> recording);
     Answer submit(VkCommandBuffer command_buffer, VkFence fence);
+    /// Records `recording` (without begin and end) and runs it to its end.
+    VkResult run(std::span<const std::byte> recording);
     VkResult wait(VkFence fence, uint64_t timeout = 10'000'000'000);
 
     [[nodiscard]] uint32_t count(ObjectType type) {
@@ -148,6 +156,7 @@ class GuestRecording {
         return add(T::kOpcode, guest::parameters_of(command));
     }
     GuestRecording& add(uint32_t opcode, std::span<const std::byte> parameters);
+    GuestRecording& add(std::span<const std::byte> recording);
     GuestRecording& begin(VkCommandBufferUsageFlags flags = 0);
     GuestRecording& end() { return add(guest::vkEndCommandBufferAsyncGOOGLE{}); }
     [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
