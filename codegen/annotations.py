@@ -147,6 +147,11 @@ CONDITIONS = {
     "VkFramebufferCreateInfo.pAttachments": "kNotImageless",
 }
 
+# Of these, those that no use with that condition goes without.
+NEEDED_BY_CONDITION = frozenset(["VkWriteDescriptorSet.pImageInfo",
+                                 "VkWriteDescriptorSet.pBufferInfo",
+                                 "VkWriteDescriptorSet.pTexelBufferView"])
+
 # Handles that Vulkan ignores in some uses: an unknown id reads as VK_NULL_HANDLE.
 IGNORABLE_HANDLES = frozenset("""
 VkDescriptorImageInfo.sampler VkDescriptorImageInfo.imageView

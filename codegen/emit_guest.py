@@ -153,7 +153,7 @@ class Body:
                  f"        for (uint64_t i = 0; i < n; ++i) {one}\n",
                  f"        {name} = p;\n"]
         guards = []
-        if self.marker(member):
+        if self.marker(member) and "kRequired" not in self.fields(member)[0].flags:
             guards.append("random.coin()")
         if condition in CONDITIONS:
             guards.append(CONDITIONS[condition])

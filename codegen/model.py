@@ -268,6 +268,8 @@ class Model:
         marker = (bool(member.optional) or member.unchecked) and (
             full_name not in annotations.PINNED_WITHOUT_MARKER)
         flags = ("kMarker",) if marker else ()
+        if marker and self._is_required(full_name, member):
+            flags += ("kRequired",)
         if member.type == "char" and member.pointers == 2:
             return [self._with_length(Field("kStrings", member.name, offset), owner, members,
                                       member, offsets)]
@@ -281,6 +283,13 @@ class Model:
                       condition=annotations.CONDITIONS.get(full_name, "kAlways"))
         self._set_element(field, full_name, member)
         return [self._with_length(field, owner, members, member, offsets)]
+
+    @staticmethod
+    def _is_required(full_name, member):
+        """There is a marker, and Vulkan wants a pointer all the same: `optional` is of what it
+        points to, or its use makes it needed."""
+        return (member.optional and member.optional[0] != "true"
+                or full_name in annotations.NEEDED_BY_CONDITION)
 
     def _set_element(self, field, full_name, member):
         kind = self.registry.type_name(member.type)

@@ -203,8 +203,13 @@ bool Decoder::field(const Field& field, std::byte* base, unsigned prefix) {
 }
 
 bool Decoder::array(const Field& field, std::byte* base, unsigned prefix) {
-    if ((field.flags & kMarker) != 0 && be64() == 0) return !failed_;
-    if (!holds(field.condition, base, prefix)) return !failed_;
+    const bool null = (field.flags & kMarker) != 0 && be64() == 0;
+    if (failed_ || !holds(field.condition, base, prefix)) return !failed_;
+    if (null) {
+        // Drivers follow it.
+        const bool wanted = (field.flags & kRequired) != 0 && length_of(field, base) != 0;
+        return !wanted || fail("A pointer is null that Vulkan needs.");
+    }
     return elements(field, length_of(field, base), base);
 }
 

@@ -62,6 +62,7 @@ inline constexpr uint8_t kOutput = 2;     ///< an argument that the reply carrie
 inline constexpr uint8_t kMayBeNull = 4;  ///< kObject: id 0 is allowed
 inline constexpr uint8_t kIgnorable = 8;  ///< handles that are unknown read as VK_NULL_HANDLE
 inline constexpr uint8_t kCopied = 16;    ///< the driver may write to what it points to
+inline constexpr uint8_t kRequired = 32;  ///< has a marker, and must not be null with elements
 
 /// Flags of a Layout.
 inline constexpr uint8_t kRaw = 1;      ///< handles in structures stay the guest's ids
