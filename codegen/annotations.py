@@ -47,7 +47,12 @@ vkCreateDescriptorPool vkDestroyDescriptorPool vkResetDescriptorPool vkAllocateD
 vkFreeDescriptorSets vkCreateDescriptorUpdateTemplate
 vkUpdateDescriptorSetWithTemplateSizedGOOGLE vkUpdateDescriptorSetWithTemplateSized2GOOGLE
 
+vkCreateDescriptorSetLayout vkCreatePipelineLayout vkCmdBindDescriptorSets
+vkCreateRenderPass vkCreateRenderPass2 vkCreateFramebuffer vkCmdBeginRenderPass
+vkCmdBeginRenderPass2 vkCmdNextSubpass vkCmdNextSubpass2
+
 vkCreateGraphicsPipelines vkCreateComputePipelines vkCreatePipelineCache
+vkCmdBindPipeline
 vkCreatePrivateDataSlot vkDestroyPrivateDataSlot vkSetPrivateData vkGetPrivateData
 """.split())
 
@@ -88,6 +93,7 @@ vkGetSwapchainGrallocUsageANDROID vkGetSwapchainGrallocUsage2ANDROID vkAcquireIm
 vkQueueSignalReleaseImageANDROID vkQueueSignalReleaseImageANDROIDAsyncGOOGLE
 vkCmdSetDescriptorBufferOffsets2EXT vkCmdBindDescriptorBufferEmbeddedSamplers2EXT
 vkGetMemoryFdKHR vkGetMemoryFdPropertiesKHR
+vkCmdBindDescriptorSets2 vkCmdPushConstants2 vkCmdPushDescriptorSet vkCmdPushDescriptorSet2
 """.split())
 
 # Functions that only the host itself calls: members of the dispatch tables beside those of guests.

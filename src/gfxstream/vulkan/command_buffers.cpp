@@ -128,6 +128,7 @@ void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
                                 .vkBeginCommandBuffer(commandBuffer.as<VkCommandBuffer>(), &info);
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
     data.state = Recording::kRecording;
+    data.next_subpasses = 0;
 }
 
 void Session::vkEndCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer) {
@@ -199,7 +200,8 @@ bool Session::run_recorded(Call& call, Object& command_buffer,
             return call.in.fail("{} is recorded into a command buffer that is not begun.",
                                 command->name);
         } else {
-            Decoder in(commands.subspan(kHeader, size - kHeader), call.ring.arena, call.ring.pins);
+            Decoder in(commands.subspan(kHeader, size - kHeader), call.ring.arena, call.ring.pins,
+                       &count_checks());
             Call inner{*this, call.ring, in, call.out, &command_buffer};
             if (!command->run(inner)) return call.in.fail("{}: {}", command->name, in.sentence());
             // Command buffers stay pinned until the pool's lock is open: letting the last pin of

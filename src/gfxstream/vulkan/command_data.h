@@ -27,6 +27,8 @@ struct CommandBufferData : ObjectData {
     explicit CommandBufferData(bool is_primary) : primary(is_primary) {}
     const bool primary;
     std::atomic<Recording> state = Recording::kInitial;
+    // Guarded by the pool's mutex:
+    uint32_t next_subpasses = 0;  ///< that the render pass in hand has left
 };
 
 }  // namespace swede::gfxstream::vulkan

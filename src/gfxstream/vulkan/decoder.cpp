@@ -148,7 +148,10 @@ bool Decoder::fields(const Layout& layout, void* structure) {
         }
     }
     if (layout.stype != 0) store(base, layout.stype);  // whatever the application wrote
-    return !failed_;
+    if (failed_) return false;
+    const Check check =
+        checks_ != nullptr ? (*checks_)[static_cast<size_t>(&layout - kLayouts)] : nullptr;
+    return check == nullptr || check(*this, structure);
 }
 
 bool Decoder::field(const Field& field, std::byte* base, unsigned prefix) {

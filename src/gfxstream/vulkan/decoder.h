@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "gfxstream/arena.h"
+#include "gfxstream/vulkan/counts.h"
 #include "gfxstream/vulkan/layout.h"
 #include "gfxstream/vulkan/object.h"
 #include "gfxstream/vulkan/pins.h"
@@ -26,8 +27,14 @@ class Decoder {
     /// Of pNext chains and of structures in structures; chains of real guests have about 60.
     static constexpr unsigned kMaxDepth = 256;
 
-    Decoder(std::span<const std::byte> bytes, Arena& arena, Pins& pins)
-        : at_(bytes.data()), end_(bytes.data() + bytes.size()), arena_(arena), pins_(pins) {}
+    /// `checks`: what is looked at once it is decoded; null: nothing, for tests of the wire form.
+    Decoder(std::span<const std::byte> bytes, Arena& arena, Pins& pins,
+            const Checks* checks = nullptr)
+        : at_(bytes.data()),
+          end_(bytes.data() + bytes.size()),
+          arena_(arena),
+          pins_(pins),
+          checks_(checks) {}
 
     /// Fills `to` (layout.size bytes, zeroed here) with a command's arguments (an args::vkX) and
     /// consumes all bytes. `self` is the type of the first parameter, kNone for global commands;
@@ -102,6 +109,7 @@ class Decoder {
     const std::byte* end_;
     Arena& arena_;
     Pins& pins_;
+    const Checks* const checks_;
     Object* device_ = nullptr;
     unsigned depth_ = 0;
     Handles handles_ = Handles::kDriver;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/descriptor_data.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
@@ -132,16 +133,19 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
     auto* const layouts = room_for<VkDescriptorSetLayout>(call, count);
     auto* const made = room_for<VkDescriptorSet>(call, count);
     if (layouts == nullptr || made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    std::vector<std::unique_ptr<DescriptorSetData>> data;
     for (uint32_t i = 0; i < count; ++i) {
         const Object* const layout =
             look_up(call, ObjectType::kDescriptorSetLayout, guest_id(info.pSetLayouts[i]), device);
         if (layout == nullptr) return VK_ERROR_UNKNOWN;
         layouts[i] = layout->as<VkDescriptorSetLayout>();
+        data.push_back(std::make_unique<DescriptorSetData>());
+        data.back()->dynamic = layout->get<SetLayoutData>().dynamic;
     }
     // Drivers read a count for each set, unless there is none at all.
     auto* const variable = find_in_chain<VkDescriptorSetVariableDescriptorCountAllocateInfo>(
         info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_ALLOCATE_INFO);
-    if (variable != nullptr && variable->descriptorSetCount < count)
+    if (variable != nullptr && variable->descriptorSetCount != count)
         variable->descriptorSetCount = 0;
     info.descriptorPool = pool->as<VkDescriptorPool>();
     info.pSetLayouts = layouts;
@@ -150,7 +154,8 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
     VkResult result =
         functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);
     for (uint32_t i = 0; result == VK_SUCCESS && i < count; ++i)
-        pDescriptorSets[i] = adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result);
+        pDescriptorSets[i] =
+            adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result, std::move(data[i]));
     if (result == VK_SUCCESS) return result;
     for (uint32_t i = 0; i < count; ++i)  // all or nothing; the driver's sets go with the pool
         if (pDescriptorSets[i] != 0) table_.remove(pDescriptorSets[i], ObjectType::kDescriptorSet);

@@ -389,6 +389,10 @@ std::span<const VkQueueFamilyProperties> Host::queue_families() const {
     return chosen_->families;
 }
 
+const VkPhysicalDeviceLimits& Host::limits() const {
+    return chosen_->properties.limits;
+}
+
 uint32_t Host::device_version() const {
     return std::min(chosen_->properties.apiVersion, kHighestVersion);
 }

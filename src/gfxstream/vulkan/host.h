@@ -77,6 +77,7 @@ class Host {
     /// Bits that guests may see of a queue family, and families there are.
     [[nodiscard]] std::span<const VkQueueFamilyProperties> queue_families() const;
     [[nodiscard]] uint32_t device_version() const;  ///< that guests see
+    [[nodiscard]] const VkPhysicalDeviceLimits& limits() const;
 
     [[nodiscard]] const Loader& loader() const { return *loader_; }
     /// The chosen device in another instance; null when it went away.

@@ -39,6 +39,15 @@ class Pins {
         return recent = object;
     }
 
+    /// What is pinned and has this handle of the driver; null: nothing. For structures, where the
+    /// decoder has put the driver's handles in the place of ids.
+    [[nodiscard]] Object* find(ObjectType type, uint64_t driver) const {
+        for (size_t i = pinned_.size(); i > 0; --i)
+            if (pinned_[i - 1]->type == type && pinned_[i - 1]->driver == driver)
+                return pinned_[i - 1];
+        return nullptr;
+    }
+
     /// A place to go back to; commands inside of another one use it.
     [[nodiscard]] size_t mark() const { return pinned_.size(); }
     void release_to(size_t mark) {

@@ -1,11 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipelines and their caches.
 #include <optional>
+#include <type_traits>
 
 #include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/render_pass_data.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
+namespace {
+
+struct PipelineData : ObjectData {
+    VkPipelineBindPoint point = VK_PIPELINE_BIND_POINT_GRAPHICS;
+};
+
+/// Drivers take the subpass as it comes.
+bool has_subpass(Call& call, const VkGraphicsPipelineCreateInfo& info) {
+    if (info.renderPass == VK_NULL_HANDLE) return true;
+    const Object* const pass = call.ring.pins.find(ObjectType::kRenderPass, raw(info.renderPass));
+    return (pass != nullptr && info.subpass < pass->get<RenderPassData>().subpasses) ||
+           call.in.fail("A pipeline is for the subpass {}, which there is not.", info.subpass);
+}
+bool has_subpass(Call&, const VkComputePipelineCreateInfo&) {
+    return true;
+}
+
+}  // namespace
 
 /// Some of the pipelines may be there although the call failed, or although it only says that one
 /// would have to be compiled (VK_PIPELINE_COMPILE_REQUIRED).
@@ -17,16 +37,23 @@ VkResult Session::create_pipelines(Call& call, Object& device, Object* cache,
     if (made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < infos.size(); ++i) ids[i] = 0;
     if (infos.empty()) return VK_SUCCESS;
+    std::vector<std::unique_ptr<PipelineData>> data;
+    for (const Info& info : infos) {
+        if (!has_subpass(call, info)) return VK_ERROR_UNKNOWN;
+        data.push_back(std::make_unique<PipelineData>());
+        if constexpr (std::is_same_v<Info, VkComputePipelineCreateInfo>)
+            data.back()->point = VK_PIPELINE_BIND_POINT_COMPUTE;
+    }
     const auto count = static_cast<uint32_t>(infos.size());
-    DeviceData& data = device_data(device);
+    DeviceData& parent = device_data(device);
     std::optional<DevicePipelineCache::Use> own;
-    if (cache == nullptr) own.emplace(data.pipelines, data.vk, device.as<VkDevice>(), count);
-    VkResult result = (data.vk.*function)(
+    if (cache == nullptr) own.emplace(parent.pipelines, parent.vk, device.as<VkDevice>(), count);
+    VkResult result = (parent.vk.*function)(
         device.as<VkDevice>(), cache != nullptr ? cache->as<VkPipelineCache>() : own->handle(),
         count, infos.data(), nullptr, made);
     for (size_t i = 0; i < infos.size(); ++i) {
         if (made[i] == VK_NULL_HANDLE) continue;
-        ids[i] = adopt(ObjectType::kPipeline, raw(made[i]), device, result);
+        ids[i] = adopt(ObjectType::kPipeline, raw(made[i]), device, result, std::move(data[i]));
     }
     return result;
 }
@@ -45,6 +72,17 @@ VkResult Session::vkCreateComputePipelines(Call& call, Object& device, Object* p
                                            uint64_t* pPipelines) {
     return create_pipelines(call, device, pipelineCache, std::span(pCreateInfos, createInfoCount),
                             pPipelines, &DeviceFunctions::vkCreateComputePipelines);
+}
+
+void Session::vkCmdBindPipeline(Call& call, Object& commandBuffer,
+                                VkPipelineBindPoint pipelineBindPoint, Object& pipeline) {
+    if (pipeline.get<PipelineData>().point != pipelineBindPoint) {
+        call.in.fail("The pipeline {:#x} is bound as another kind.", pipeline.id);
+        return;
+    }
+    functions_of(commandBuffer)
+        .vkCmdBindPipeline(commandBuffer.as<VkCommandBuffer>(), pipelineBindPoint,
+                           pipeline.as<VkPipeline>());
 }
 
 VkResult Session::vkCreatePipelineCache(Call&, Object& device,

@@ -61,7 +61,7 @@ Result<void> Session::execute(uint32_t opcode, std::span<const std::byte> parame
     if (abandoned()) [[unlikely]]
         return fail(ErrorCode::kDeviceLost, "{}: the context is lost.", command->name);
     ring.pins.use(&table_);
-    Decoder in(parameters, ring.arena, ring.pins);
+    Decoder in(parameters, ring.arena, ring.pins, &count_checks());
     Call call{*this, ring, in, ring.reply};
     const bool done = command->run(call);
     ring.pins.release_all();

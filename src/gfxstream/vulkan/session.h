@@ -130,6 +130,11 @@ class Session {
                                       const VkBindImageMemoryInfo& info);
     void restrict_types(VkMemoryRequirements& requirements, bool importable) const;
 
+    // render_passes.cpp
+    template <typename Info, typename Function>
+    [[nodiscard]] VkResult create_render_pass(Object& device, const Info& info, uint64_t& made,
+                                              Function DeviceFunctions::* function);
+
     // pipelines.cpp
     template <typename Info, typename Function>
     [[nodiscard]] VkResult create_pipelines(Call& call, Object& device, Object* cache,

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Render passes and framebuffers: drivers take it for granted that these and what begins them agree
+// on attachments and subpasses.
+#include <algorithm>
+#include <span>
+
+#include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/command_data.h"
+#include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/render_pass_data.h"
+#include "gfxstream/vulkan/session.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+struct FramebufferData : ObjectData {
+    uint32_t attachments = 0;
+    bool imageless = false;
+};
+
+/// Makes `info` fit its objects, or fails.
+bool prepare(Call& call, const Object& command_buffer, VkRenderPassBeginInfo& info) {
+    const Object* const pass = call.ring.pins.find(ObjectType::kRenderPass, raw(info.renderPass));
+    const Object* const framebuffer =
+        call.ring.pins.find(ObjectType::kFramebuffer, raw(info.framebuffer));
+    if (pass == nullptr || framebuffer == nullptr)
+        return call.in.fail("A render pass is begun without it, or without a framebuffer.");
+    const auto& pass_data = pass->get<RenderPassData>();
+    const auto& target = framebuffer->get<FramebufferData>();
+    const uint32_t count = pass_data.attachments;
+    if (target.attachments != count)
+        return call.in.fail("A render pass with {} attachments is begun on a framebuffer with {}.",
+                            count, target.attachments);
+    const auto* const views = find_in_chain<VkRenderPassAttachmentBeginInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_RENDER_PASS_ATTACHMENT_BEGIN_INFO);
+    if (target.imageless && (views == nullptr || views->attachmentCount != count))
+        return call.in.fail("A framebuffer without images gets none for its {} attachments.",
+                            count);
+    if (!target.imageless)
+        drop_from_chain(info, [](VkStructureType type) {
+            return type == VK_STRUCTURE_TYPE_RENDER_PASS_ATTACHMENT_BEGIN_INFO;
+        });
+    if (info.clearValueCount < count) {  // drivers read one for each that is cleared
+        auto* const values = room_for<VkClearValue>(call, count);
+        if (values == nullptr) return false;
+        std::copy_n(info.pClearValues, info.clearValueCount, values);
+        info.clearValueCount = count;
+        info.pClearValues = values;
+    }
+    command_buffer.get<CommandBufferData>().next_subpasses = pass_data.subpasses - 1;
+    return true;
+}
+
+bool next_subpass(Call& call, const Object& command_buffer) {
+    uint32_t& left = command_buffer.get<CommandBufferData>().next_subpasses;
+    if (left == 0) return call.in.fail("A render pass has no next subpass.");
+    --left;
+    return true;
+}
+
+bool has(Call& call, const void* function) {
+    return function != nullptr || call.in.fail("The driver does not offer this to the device.");
+}
+
+}  // namespace
+
+template <typename Info, typename Function>
+VkResult Session::create_render_pass(Object& device, const Info& info, uint64_t& made,
+                                     Function DeviceFunctions::* function) {
+    VkRenderPass pass = VK_NULL_HANDLE;
+    VkResult result =
+        (functions_of(device).*function)(device.as<VkDevice>(), &info, nullptr, &pass);
+    if (result != VK_SUCCESS) return result;
+    auto data = std::make_unique<RenderPassData>();
+    data->attachments = info.attachmentCount;
+    data->subpasses = info.subpassCount;
+    made = adopt(ObjectType::kRenderPass, raw(pass), device, result, std::move(data));
+    return result;
+}
+
+VkResult Session::vkCreateRenderPass(Call&, Object& device,
+                                     const VkRenderPassCreateInfo* pCreateInfo,
+                                     uint64_t* pRenderPass) {
+    return create_render_pass(device, *pCreateInfo, *pRenderPass,
+                              &DeviceFunctions::vkCreateRenderPass);
+}
+
+VkResult Session::vkCreateRenderPass2(Call& call, Object& device,
+                                      const VkRenderPassCreateInfo2* pCreateInfo,
+                                      uint64_t* pRenderPass) {
+    if (!has(call, reinterpret_cast<const void*>(functions_of(device).vkCreateRenderPass2)))
+        return VK_ERROR_UNKNOWN;
+    return create_render_pass(device, *pCreateInfo, *pRenderPass,
+                              &DeviceFunctions::vkCreateRenderPass2);
+}
+
+VkResult Session::vkCreateFramebuffer(Call& call, Object& device,
+                                      const VkFramebufferCreateInfo* pCreateInfo,
+                                      uint64_t* pFramebuffer) {
+    const Object* const pass =
+        call.ring.pins.find(ObjectType::kRenderPass, raw(pCreateInfo->renderPass));
+    auto data = std::make_unique<FramebufferData>();
+    data->attachments = pCreateInfo->attachmentCount;
+    data->imageless = (pCreateInfo->flags & VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT) != 0;
+    const std::span views(pCreateInfo->pAttachments,
+                          data->imageless ? 0 : pCreateInfo->attachmentCount);
+    if (pass == nullptr || pass->get<RenderPassData>().attachments != data->attachments ||
+        std::ranges::find(views, VkImageView{}) != views.end()) {
+        call.in.fail("A framebuffer with {} attachments does not fit its render pass.",
+                     data->attachments);
+        return VK_ERROR_UNKNOWN;
+    }
+    VkFramebuffer made = VK_NULL_HANDLE;
+    VkResult result = functions_of(device).vkCreateFramebuffer(device.as<VkDevice>(), pCreateInfo,
+                                                               nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pFramebuffer = adopt(ObjectType::kFramebuffer, raw(made), device, result, std::move(data));
+    return result;
+}
+
+void Session::vkCmdBeginRenderPass(Call& call, Object& commandBuffer,
+                                   const VkRenderPassBeginInfo* pRenderPassBegin,
+                                   VkSubpassContents contents) {
+    VkRenderPassBeginInfo info = *pRenderPassBegin;
+    if (!prepare(call, commandBuffer, info)) return;
+    functions_of(commandBuffer)
+        .vkCmdBeginRenderPass(commandBuffer.as<VkCommandBuffer>(), &info, contents);
+}
+
+void Session::vkCmdBeginRenderPass2(Call& call, Object& commandBuffer,
+                                    const VkRenderPassBeginInfo* pRenderPassBegin,
+                                    const VkSubpassBeginInfo* pSubpassBeginInfo) {
+    const auto function = functions_of(commandBuffer).vkCmdBeginRenderPass2;
+    VkRenderPassBeginInfo info = *pRenderPassBegin;
+    if (!has(call, reinterpret_cast<const void*>(function)) || !prepare(call, commandBuffer, info))
+        return;
+    function(commandBuffer.as<VkCommandBuffer>(), &info, pSubpassBeginInfo);
+}
+
+void Session::vkCmdNextSubpass(Call& call, Object& commandBuffer, VkSubpassContents contents) {
+    if (!next_subpass(call, commandBuffer)) return;
+    functions_of(commandBuffer).vkCmdNextSubpass(commandBuffer.as<VkCommandBuffer>(), contents);
+}
+
+void Session::vkCmdNextSubpass2(Call& call, Object& commandBuffer,
+                                const VkSubpassBeginInfo* pSubpassBeginInfo,
+                                const VkSubpassEndInfo* pSubpassEndInfo) {
+    const auto function = functions_of(commandBuffer).vkCmdNextSubpass2;
+    if (!has(call, reinterpret_cast<const void*>(function)) || !next_subpass(call, commandBuffer))
+        return;
+    function(commandBuffer.as<VkCommandBuffer>(), pSubpassBeginInfo, pSubpassEndInfo);
+}
+
+}  // namespace swede::gfxstream::vulkan

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layouts of descriptor sets and of pipelines, and sets that are bound by them.
+#include <algorithm>
+#include <numeric>
+#include <span>
+
+#include "base/checked.h"
+#include "gfxstream/vulkan/descriptor_data.h"
+#include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/host.h"
+#include "gfxstream/vulkan/session.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+constexpr uint32_t kMostPushRanges = 32;  // MESA_VK_MAX_PUSH_CONSTANT_RANGES
+constexpr uint32_t kMostPushBytes = 256;
+
+bool is_dynamic(VkDescriptorType type) {
+    return type == VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC ||
+           type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC;
+}
+
+}  // namespace
+
+VkResult Session::vkCreateDescriptorSetLayout(Call&, Object& device,
+                                              const VkDescriptorSetLayoutCreateInfo* pCreateInfo,
+                                              uint64_t* pSetLayout) {
+    auto data = std::make_unique<SetLayoutData>();
+    for (const VkDescriptorSetLayoutBinding& binding :
+         std::span(pCreateInfo->pBindings, pCreateInfo->bindingCount))
+        if (is_dynamic(binding.descriptorType)) data->dynamic += binding.descriptorCount;
+    VkDescriptorSetLayout made = VK_NULL_HANDLE;
+    VkResult result = functions_of(device).vkCreateDescriptorSetLayout(device.as<VkDevice>(),
+                                                                       pCreateInfo, nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pSetLayout =
+        adopt(ObjectType::kDescriptorSetLayout, raw(made), device, result, std::move(data));
+    return result;
+}
+
+VkResult Session::vkCreatePipelineLayout(Call& call, Object& device,
+                                         const VkPipelineLayoutCreateInfo* pCreateInfo,
+                                         uint64_t* pPipelineLayout) {
+    const std::span sets(pCreateInfo->pSetLayouts, pCreateInfo->setLayoutCount);
+    const std::span ranges(pCreateInfo->pPushConstantRanges, pCreateInfo->pushConstantRangeCount);
+    const bool ranges_fit = std::ranges::all_of(ranges, [](const VkPushConstantRange& range) {
+        return range_fits(range.offset, range.size, kMostPushBytes);
+    });
+    if (sets.size() > host_.limits().maxBoundDescriptorSets || ranges.size() > kMostPushRanges ||
+        !ranges_fit) {
+        call.in.fail("A pipeline layout has {} sets and {} ranges, more than the device.",
+                     sets.size(), ranges.size());
+        return VK_ERROR_UNKNOWN;
+    }
+    auto data = std::make_unique<PipelineLayoutData>();
+    for (const VkDescriptorSetLayout set : sets) {
+        const Object* const layout =
+            call.ring.pins.find(ObjectType::kDescriptorSetLayout, raw(set));
+        data->dynamic.push_back(layout != nullptr ? layout->get<SetLayoutData>().dynamic : 0);
+    }
+    VkPipelineLayout made = VK_NULL_HANDLE;
+    VkResult result = functions_of(device).vkCreatePipelineLayout(device.as<VkDevice>(),
+                                                                  pCreateInfo, nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pPipelineLayout =
+        adopt(ObjectType::kPipelineLayout, raw(made), device, result, std::move(data));
+    return result;
+}
+
+void Session::vkCmdBindDescriptorSets(Call& call, Object& commandBuffer,
+                                      VkPipelineBindPoint pipelineBindPoint, Object& layout,
+                                      uint32_t firstSet, uint32_t descriptorSetCount,
+                                      std::span<Object* const> pDescriptorSets,
+                                      uint32_t dynamicOffsetCount,
+                                      const uint32_t* pDynamicOffsets) {
+    const std::span<const uint32_t> dynamic = layout.get<PipelineLayoutData>().dynamic;
+    bool agree = range_fits(firstSet, descriptorSetCount, dynamic.size());
+    uint64_t offsets = 0;
+    for (uint32_t i = 0; agree && i < descriptorSetCount; ++i) {
+        offsets += dynamic[firstSet + i];
+        agree = pDescriptorSets[i]->get<DescriptorSetData>().dynamic == dynamic[firstSet + i];
+    }
+    if (!agree || offsets != dynamicOffsetCount) {
+        call.in.fail("{} sets from {} on, with {} offsets, do not fit their layout.",
+                     descriptorSetCount, firstSet, dynamicOffsetCount);
+        return;
+    }
+    const VkDescriptorSet* const sets = handles_of<VkDescriptorSet>(call, pDescriptorSets);
+    if (sets == nullptr || descriptorSetCount == 0) return;
+    functions_of(commandBuffer)
+        .vkCmdBindDescriptorSets(commandBuffer.as<VkCommandBuffer>(), pipelineBindPoint,
+                                 layout.as<VkPipelineLayout>(), firstSet, descriptorSetCount, sets,
+                                 dynamicOffsetCount, pDynamicOffsets);
+}
+
+}  // namespace swede::gfxstream::vulkan
