@@ -94,16 +94,6 @@ def _refuse(model, command):
         command, ", result")
 
 
-def _check_counters(command):
-    """Drivers write how much there is of a list wherever the guest says, null included."""
-    lengths = {parameter.length for parameter in command.parameters}
-    return "".join(
-        f"    if (a.{parameter.name} == nullptr)\n"
-        f'        return call.in.fail("A list is asked for without a place for its length.");\n'
-        for parameter in command.parameters
-        if parameter.is_output and parameter.name in lengths)
-
-
 def _pass(model, command):
     if command.name.startswith("vkDestroy"):
         assert len(command.parameters) == 1 and command.self_type == "VkDevice", command.name
@@ -132,8 +122,7 @@ def _pass(model, command):
     result = command.command.result
     prefix = "" if result == "void" else (
         f"{'' if after else 'const '}{result} result = ")
-    return (_check_counters(command)
-            + f"    const auto function = {table}(*a.self).{command.name};\n"
+    return (f"    const auto function = {table}(*a.self).{command.name};\n"
             f'    if (function == nullptr) return absent(call, "{command.name}");\n'
             + "".join(before) + wrapped(f"    {prefix}function(", parts, ");") + "".join(after)
             + _finish(command, "" if result == "void" else ", result"))
