@@ -62,6 +62,15 @@ void Budget::Charge::release() {
     budget_.reset();
 }
 
+void Budget::Charge::add(Charge&& other) {
+    if (amount_ == 0) {
+        *this = std::move(other);
+        return;
+    }
+    amount_ += std::exchange(other.amount_, 0);
+    other.budget_.reset();
+}
+
 uint64_t Budget::used(BudgetKind kind) const {
     return used_[index_of(kind)].load(std::memory_order_relaxed);
 }

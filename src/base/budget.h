@@ -58,6 +58,8 @@ class Budget : public std::enable_shared_from_this<Budget> {
         }
         ~Charge() { release(); }
         void release();
+        /// Takes over what `other` holds, which is of the same budget and kind.
+        void add(Charge&& other);
         [[nodiscard]] uint64_t amount() const { return amount_; }
 
       private:

@@ -3,11 +3,13 @@
 // sends the whole before it submits (Mesa 25.0.7, CommandBufferStagingStream.cpp).
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/command_data.h"
 #include "gfxstream/vulkan/commands.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
@@ -54,7 +56,9 @@ VkResult Session::vkResetCommandPool(Call&, Object& device, Object& commandPool,
     const VkResult result = functions_of(device).vkResetCommandPool(
         device.as<VkDevice>(), commandPool.as<VkCommandPool>(), flags);
     table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [](Object& command_buffer) {
-        command_buffer.get<CommandBufferData>().state = Recording::kInitial;
+        auto& data = command_buffer.get<CommandBufferData>();
+        data.state = Recording::kInitial;
+        data.recorded.release();
     });
     return result;
 }
@@ -129,6 +133,7 @@ void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
     data.state = Recording::kRecording;
     data.next_subpasses = 0;
+    data.recorded.release();
 }
 
 void Session::vkEndCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer) {
@@ -143,7 +148,9 @@ void Session::vkResetCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer,
     const VkResult result = functions_of(commandBuffer)
                                 .vkResetCommandBuffer(commandBuffer.as<VkCommandBuffer>(), flags);
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
-    commandBuffer.get<CommandBufferData>().state = Recording::kInitial;
+    auto& data = commandBuffer.get<CommandBufferData>();
+    data.state = Recording::kInitial;
+    data.recorded.release();
 }
 
 void Session::vkCmdExecuteCommands(Call& call, Object& commandBuffer, uint32_t commandBufferCount,
@@ -168,8 +175,13 @@ void Session::vkQueueFlushCommandsGOOGLE(Call& call, Object& queue, Object& comm
                                          VkDeviceSize dataSize, const void* pData) {
     (void)queue;
     const std::lock_guard lock(commandBuffer.parent->get<CommandPoolData>().mutex);
+    Budget::Charge charge;
+    if (!pay(dataSize * cost::kRecording, charge))
+        return give_up(commandBuffer, VK_ERROR_OUT_OF_HOST_MEMORY);
     (void)run_recorded(call, commandBuffer,
                        {static_cast<const std::byte*>(pData), static_cast<size_t>(dataSize)});
+    // Kept beside what earlier flushes brought, unless this one began the recording anew.
+    commandBuffer.get<CommandBufferData>().recorded.add(std::move(charge));
 }
 
 bool Session::run_recorded(Call& call, Object& command_buffer,

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/budget.h"
 #include "gfxstream/vulkan/object.h"
 
 namespace swede::gfxstream::vulkan {
@@ -29,6 +30,7 @@ struct CommandBufferData : ObjectData {
     std::atomic<Recording> state = Recording::kInitial;
     // Guarded by the pool's mutex:
     uint32_t next_subpasses = 0;  ///< that the render pass in hand has left
+    Budget::Charge recorded;      ///< what the driver keeps of the recording
 };
 
 }  // namespace swede::gfxstream::vulkan

@@ -21,6 +21,7 @@ constexpr uint32_t kMostViewports = 16;
 constexpr uint32_t kMostVertexBindings = 32;
 constexpr uint32_t kMostVertexAttributes = 32;
 constexpr uint32_t kMostPushBytes = 256;
+constexpr uint32_t kMostStages = 7;           // with those of meshes
 constexpr uint32_t kMostFeedbackBuffers = 4;  // maxTransformFeedbackBuffers
 /// Drivers make an array up to the greatest number of a binding.
 constexpr uint32_t kMostBindings = 1 << 16;
@@ -145,6 +146,7 @@ bool is_dynamic(const VkGraphicsPipelineCreateInfo& info, VkDynamicState wanted)
 }
 
 bool check(Decoder& in, VkGraphicsPipelineCreateInfo& info) {
+    if (!within(in, "stages", 0, info.stageCount, kMostStages)) return false;
     check_feedback(info.pNext, info.stageCount);
     if (const auto* const state = info.pViewportState) {
         if (state->pViewports == nullptr && state->viewportCount != 0 &&

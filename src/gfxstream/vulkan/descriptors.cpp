@@ -6,16 +6,13 @@
 #include <vector>
 
 #include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/descriptor_data.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
 namespace {
-
-/// A driver may take the memory for a whole pool at once.
-constexpr uint64_t kMaxSets = 1 << 20;
-constexpr uint64_t kMaxDescriptors = 1 << 24;
 
 struct TemplateData : ObjectData {
     std::vector<VkDescriptorUpdateTemplateEntry> entries;
@@ -97,17 +94,25 @@ class Writes {
 VkResult Session::vkCreateDescriptorPool(Call&, Object& device,
                                          const VkDescriptorPoolCreateInfo* pCreateInfo,
                                          uint64_t* pDescriptorPool) {
-    uint64_t descriptors = 0;
+    auto data = std::make_unique<DescriptorPoolData>();
+    data->most_sets = pCreateInfo->maxSets;
+    uint64_t bytes = data->most_sets * cost::kDescriptorSet;
     for (const VkDescriptorPoolSize& size :
-         std::span(pCreateInfo->pPoolSizes, pCreateInfo->poolSizeCount))
-        descriptors += size.descriptorCount;
-    if (pCreateInfo->maxSets > kMaxSets || descriptors > kMaxDescriptors)
-        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+         std::span(pCreateInfo->pPoolSizes, pCreateInfo->poolSizeCount)) {
+        data->most_descriptors += size.descriptorCount;
+        const bool counts_bytes = size.type == VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK;
+        bytes += size.descriptorCount * (counts_bytes ? 1 : cost::kDescriptor);
+    }
+    // A driver may take the memory for a whole pool at once.
+    if (data->most_sets > cost::kMostSets || data->most_descriptors > cost::kMostDescriptors ||
+        !pay(bytes, data->charge))
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkDescriptorPool made = VK_NULL_HANDLE;
     VkResult result = functions_of(device).vkCreateDescriptorPool(device.as<VkDevice>(),
                                                                   pCreateInfo, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    *pDescriptorPool = adopt(ObjectType::kDescriptorPool, raw(made), device, result);
+    *pDescriptorPool =
+        adopt(ObjectType::kDescriptorPool, raw(made), device, result, std::move(data));
     return result;
 }
 
@@ -133,23 +138,31 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
     auto* const layouts = room_for<VkDescriptorSetLayout>(call, count);
     auto* const made = room_for<VkDescriptorSet>(call, count);
     if (layouts == nullptr || made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    std::fill_n(pDescriptorSets, count, uint64_t{0});
+    // Drivers read a count for each set, unless there is none at all.
+    auto* const variable = find_in_chain<VkDescriptorSetVariableDescriptorCountAllocateInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_ALLOCATE_INFO);
+    if (variable != nullptr && variable->descriptorSetCount != count)
+        variable->descriptorSetCount = 0;
     std::vector<std::unique_ptr<DescriptorSetData>> data;
     for (uint32_t i = 0; i < count; ++i) {
         const Object* const layout =
             look_up(call, ObjectType::kDescriptorSetLayout, guest_id(info.pSetLayouts[i]), device);
         if (layout == nullptr) return VK_ERROR_UNKNOWN;
         layouts[i] = layout->as<VkDescriptorSetLayout>();
-        data.push_back(std::make_unique<DescriptorSetData>());
-        data.back()->dynamic = layout->get<SetLayoutData>().dynamic;
+        DescriptorCounts wanted = layout->get<SetLayoutData>().counts;
+        if (wanted.variable != 0) {
+            const bool given = variable != nullptr && variable->descriptorSetCount != 0;
+            const uint32_t own = given ? variable->pDescriptorCounts[i] : 0;
+            if (own > wanted.variable) return VK_ERROR_OUT_OF_POOL_MEMORY;
+            wanted.all -= wanted.variable - own;
+        }
+        data.push_back(
+            std::make_unique<DescriptorSetData>(pool->get<DescriptorPoolData>(), wanted));
+        if (!data.back()->fits) return VK_ERROR_OUT_OF_POOL_MEMORY;
     }
-    // Drivers read a count for each set, unless there is none at all.
-    auto* const variable = find_in_chain<VkDescriptorSetVariableDescriptorCountAllocateInfo>(
-        info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_ALLOCATE_INFO);
-    if (variable != nullptr && variable->descriptorSetCount != count)
-        variable->descriptorSetCount = 0;
     info.descriptorPool = pool->as<VkDescriptorPool>();
     info.pSetLayouts = layouts;
-    std::fill_n(pDescriptorSets, count, uint64_t{0});
     if (count == 0) return VK_SUCCESS;
     VkResult result =
         functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);

@@ -17,8 +17,16 @@ HandleTable::Slot* HandleTable::take_slot(uint32_t& index, uint32_t& generation)
     } else {
         if (used_ == capacity_) return nullptr;
         if (used_ % kChunkSlots == 0) {
+            if (budget_ != nullptr) {
+                auto charge = budget_->charge(BudgetKind::kHostBytes, kChunkSlots * kObjectBytes);
+                if (!charge) return nullptr;
+                charges_.push_back(*std::move(charge));
+            }
             auto* const chunk = new (std::nothrow) Chunk;
-            if (chunk == nullptr) return nullptr;
+            if (chunk == nullptr) {
+                if (!charges_.empty()) charges_.pop_back();
+                return nullptr;
+            }
             chunks_[used_ / kChunkSlots].store(chunk, std::memory_order_release);
         }
         index = used_++;

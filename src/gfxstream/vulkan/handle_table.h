@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "base/budget.h"
 #include "gfxstream/vulkan/object.h"
 
 namespace swede::gfxstream::vulkan {
@@ -23,15 +25,22 @@ namespace swede::gfxstream::vulkan {
 class HandleTable {
   public:
     static constexpr uint32_t kChunkSlots = 1024;
-    static constexpr uint32_t kMaxChunks = 2048;
+    static constexpr uint32_t kMaxChunks = 1024;
     /// More than programs use (a game has some 10^5), and little enough for a host.
     static constexpr uint32_t kCapacity = kChunkSlots * kMaxChunks;
+    /// What an object is paid for with: its place here, and what a driver keeps of a small one.
+    static constexpr uint64_t kObjectBytes = 512;
 
     /// Calls the driver to free an object's handle.
     using Destroy = void (*)(Object&);
 
-    explicit HandleTable(Destroy destroy, uint32_t capacity = kCapacity)
-        : destroy_(destroy), capacity_(capacity < kCapacity ? capacity : kCapacity) {}
+    /// `budget` may be null: tests. It pays for chunks as they come to be used, and over its limit
+    /// the table is full.
+    explicit HandleTable(Destroy destroy, uint32_t capacity = kCapacity,
+                         std::shared_ptr<Budget> budget = nullptr)
+        : destroy_(destroy),
+          capacity_(capacity < kCapacity ? capacity : kCapacity),
+          budget_(std::move(budget)) {}
     ~HandleTable();
     HandleTable(const HandleTable&) = delete;
     HandleTable& operator=(const HandleTable&) = delete;
@@ -141,13 +150,15 @@ class HandleTable {
 
     const Destroy destroy_;
     const uint32_t capacity_;
+    const std::shared_ptr<Budget> budget_;
     std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};
     std::array<std::mutex, 64> child_locks_;  ///< by the parent's index
     std::atomic<uint32_t> live_ = 0;
 
     mutable std::mutex free_mutex_;
-    std::vector<uint32_t> free_;  ///< indices
-    uint32_t used_ = 0;           ///< slots that were ever taken
+    std::vector<uint32_t> free_;           ///< indices
+    uint32_t used_ = 0;                    ///< slots that were ever taken
+    std::vector<Budget::Charge> charges_;  ///< of the chunks
 };
 
 }  // namespace swede::gfxstream::vulkan

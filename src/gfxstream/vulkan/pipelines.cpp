@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pipelines and their caches.
+// Pipelines, their shaders and caches.
 #include <optional>
+#include <span>
 #include <type_traits>
 
+#include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/render_pass_data.h"
 #include "gfxstream/vulkan/session.h"
@@ -12,7 +15,31 @@ namespace {
 
 struct PipelineData : ObjectData {
     VkPipelineBindPoint point = VK_PIPELINE_BIND_POINT_GRAPHICS;
+    Budget::Charge charge;
 };
+
+struct ShaderModuleData : ObjectData {
+    uint64_t code = 0;  ///< bytes
+    Budget::Charge charge;
+};
+
+/// Bytes of a stage's code.
+uint64_t code_of(const Call& call, const VkPipelineShaderStageCreateInfo& stage) {
+    const Object* const module = call.ring.pins.find(ObjectType::kShaderModule, raw(stage.module));
+    if (module != nullptr) return module->get<ShaderModuleData>().code;
+    const auto* const own = find_in_chain<VkShaderModuleCreateInfo>(
+        stage.pNext, VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO);
+    return own != nullptr ? own->codeSize : 0;
+}
+uint64_t price_of(const Call& call, const VkGraphicsPipelineCreateInfo& info) {
+    uint64_t code = 0;
+    for (const VkPipelineShaderStageCreateInfo& stage : std::span(info.pStages, info.stageCount))
+        code += code_of(call, stage);
+    return cost::kPipeline + code * cost::kPipelineCode;
+}
+uint64_t price_of(const Call& call, const VkComputePipelineCreateInfo& info) {
+    return cost::kPipeline + code_of(call, info.stage) * cost::kPipelineCode;
+}
 
 /// Drivers take the subpass as it comes.
 bool has_subpass(Call& call, const VkGraphicsPipelineCreateInfo& info) {
@@ -37,12 +64,14 @@ VkResult Session::create_pipelines(Call& call, Object& device, Object* cache,
     if (made == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
     for (size_t i = 0; i < infos.size(); ++i) ids[i] = 0;
     if (infos.empty()) return VK_SUCCESS;
+    if (infos.size() > cost::kMostPipelines) return VK_ERROR_OUT_OF_HOST_MEMORY;
     std::vector<std::unique_ptr<PipelineData>> data;
     for (const Info& info : infos) {
         if (!has_subpass(call, info)) return VK_ERROR_UNKNOWN;
         data.push_back(std::make_unique<PipelineData>());
         if constexpr (std::is_same_v<Info, VkComputePipelineCreateInfo>)
             data.back()->point = VK_PIPELINE_BIND_POINT_COMPUTE;
+        if (!pay(price_of(call, info), data.back()->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     }
     const auto count = static_cast<uint32_t>(infos.size());
     DeviceData& parent = device_data(device);
@@ -83,6 +112,22 @@ void Session::vkCmdBindPipeline(Call& call, Object& commandBuffer,
     functions_of(commandBuffer)
         .vkCmdBindPipeline(commandBuffer.as<VkCommandBuffer>(), pipelineBindPoint,
                            pipeline.as<VkPipeline>());
+}
+
+VkResult Session::vkCreateShaderModule(Call&, Object& device,
+                                       const VkShaderModuleCreateInfo* pCreateInfo,
+                                       uint64_t* pShaderModule) {
+    auto data = std::make_unique<ShaderModuleData>();
+    data->code = pCreateInfo->codeSize;
+    // The code came in a packet, so that its size is no large number.
+    if (!pay(pCreateInfo->codeSize * cost::kShaderCode, data->charge))
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    VkShaderModule made = VK_NULL_HANDLE;
+    VkResult result = functions_of(device).vkCreateShaderModule(device.as<VkDevice>(), pCreateInfo,
+                                                                nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pShaderModule = adopt(ObjectType::kShaderModule, raw(made), device, result, std::move(data));
+    return result;
 }
 
 VkResult Session::vkCreatePipelineCache(Call&, Object& device,

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/checked.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
@@ -15,6 +16,7 @@ namespace {
 struct QueryPoolData : ObjectData {
     uint32_t count = 0;
     uint32_t values = 1;  ///< of one query, without availability
+    Budget::Charge charge;
 };
 
 /// 0: not a type that guests are offered.
@@ -47,6 +49,7 @@ VkResult Session::vkCreateQueryPool(Call&, Object& device, const VkQueryPoolCrea
     data->values = values_of(info);
     if (data->values == 0 || info.queryCount == 0 || info.queryCount > kMaxQueries)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    if (!pay(info.queryCount * cost::kQuery, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkQueryPool made = VK_NULL_HANDLE;
     VkResult result =
         functions_of(device).vkCreateQueryPool(device.as<VkDevice>(), &info, nullptr, &made);

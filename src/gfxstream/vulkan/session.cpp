@@ -32,7 +32,9 @@ Result<std::shared_ptr<Session>> Session::create(Host& host, SessionServices& se
 }
 
 Session::Session(Host& host, SessionServices& services)
-    : host_(host), services_(services), table_(destroy_object) {}
+    : host_(host),
+      services_(services),
+      table_(destroy_object, HandleTable::kCapacity, services.budget()) {}
 
 Session::~Session() {
     closing_ = true;
@@ -81,6 +83,14 @@ Result<std::shared_ptr<HostMemory>> Session::take_blob(uint64_t blob_id, uint64_
                     "A blob of {} bytes is asked for of memory with {} bytes.", size,
                     memory->size());
     return memory;
+}
+
+bool Session::pay(uint64_t bytes, Budget::Charge& charge) {
+    const std::shared_ptr<Budget>& budget = services_.budget();
+    if (budget == nullptr) return true;
+    Result<Budget::Charge> paid = budget->charge(BudgetKind::kHostBytes, bytes);
+    if (paid) charge = *std::move(paid);
+    return paid.has_value();
 }
 
 uint64_t Session::adopt(ObjectType type, uint64_t made, Object& parent, VkResult& result,

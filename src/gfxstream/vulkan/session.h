@@ -92,6 +92,10 @@ class Session {
     [[nodiscard]] uint64_t adopt(ObjectType type, uint64_t made, Object& parent, VkResult& result,
                                  std::unique_ptr<ObjectData> data = nullptr);
 
+    /// Host memory that the driver takes for an object (costs.h). False: over the guest's budget,
+    /// and `charge` is as it was. What `charge` held before is given back.
+    [[nodiscard]] bool pay(uint64_t bytes, Budget::Charge& charge);
+
     // devices.cpp
     [[nodiscard]] bool add_queues(Object& device,
                                   std::span<const VkDeviceQueueCreateInfo> families);

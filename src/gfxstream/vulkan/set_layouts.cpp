@@ -5,6 +5,8 @@
 #include <span>
 
 #include "base/checked.h"
+#include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/descriptor_data.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/host.h"
@@ -21,15 +23,40 @@ bool is_dynamic(VkDescriptorType type) {
            type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC;
 }
 
+DescriptorCounts counts_of(const VkDescriptorSetLayoutCreateInfo& info) {
+    const auto* const flags = find_in_chain<VkDescriptorSetLayoutBindingFlagsCreateInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_BINDING_FLAGS_CREATE_INFO);
+    DescriptorCounts counts;
+    uint64_t dynamic = 0;
+    for (uint32_t i = 0; i < info.bindingCount; ++i) {
+        const VkDescriptorSetLayoutBinding& binding = info.pBindings[i];
+        counts.all += binding.descriptorCount;
+        if (is_dynamic(binding.descriptorType)) dynamic += binding.descriptorCount;
+        if (flags != nullptr && i < flags->bindingCount &&
+            (flags->pBindingFlags[i] & VK_DESCRIPTOR_BINDING_VARIABLE_DESCRIPTOR_COUNT_BIT) != 0)
+            counts.variable = std::max(counts.variable, binding.descriptorCount);
+    }
+    counts.dynamic = static_cast<uint32_t>(std::min<uint64_t>(dynamic, cost::kMostDescriptors));
+    return counts;
+}
+
 }  // namespace
 
 VkResult Session::vkCreateDescriptorSetLayout(Call&, Object& device,
                                               const VkDescriptorSetLayoutCreateInfo* pCreateInfo,
                                               uint64_t* pSetLayout) {
     auto data = std::make_unique<SetLayoutData>();
+    data->counts = counts_of(*pCreateInfo);
+    if (data->counts.all > cost::kMostDescriptors) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    uint64_t places = 0;  // drivers have one for each number
+    uint64_t samplers = 0;
     for (const VkDescriptorSetLayoutBinding& binding :
-         std::span(pCreateInfo->pBindings, pCreateInfo->bindingCount))
-        if (is_dynamic(binding.descriptorType)) data->dynamic += binding.descriptorCount;
+         std::span(pCreateInfo->pBindings, pCreateInfo->bindingCount)) {
+        places = std::max<uint64_t>(places, uint64_t{binding.binding} + 1);
+        if (binding.pImmutableSamplers != nullptr) samplers += binding.descriptorCount;
+    }
+    if (!pay(places * cost::kBinding + samplers * cost::kDescriptor, data->charge))
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkDescriptorSetLayout made = VK_NULL_HANDLE;
     VkResult result = functions_of(device).vkCreateDescriptorSetLayout(device.as<VkDevice>(),
                                                                        pCreateInfo, nullptr, &made);
@@ -57,7 +84,8 @@ VkResult Session::vkCreatePipelineLayout(Call& call, Object& device,
     for (const VkDescriptorSetLayout set : sets) {
         const Object* const layout =
             call.ring.pins.find(ObjectType::kDescriptorSetLayout, raw(set));
-        data->dynamic.push_back(layout != nullptr ? layout->get<SetLayoutData>().dynamic : 0);
+        data->dynamic.push_back(layout != nullptr ? layout->get<SetLayoutData>().counts.dynamic
+                                                  : 0);
     }
     VkPipelineLayout made = VK_NULL_HANDLE;
     VkResult result = functions_of(device).vkCreatePipelineLayout(device.as<VkDevice>(),

@@ -62,6 +62,22 @@ TEST(Budget, Move_KeepsOneCharge) {
     EXPECT_EQ(budget->used(BudgetKind::kMappings), 0u);
 }
 
+TEST(Budget, AddedCharge_GoesWithTheOther) {
+    const auto budget = with_limit(BudgetKind::kHostBytes, 100);
+    Budget::Charge sum;
+    for (const uint64_t amount : {10, 20, 30}) {
+        auto charge = budget->charge(BudgetKind::kHostBytes, amount);
+        ASSERT_TRUE(charge);
+        sum.add(*std::move(charge));
+        EXPECT_EQ(charge->amount(), 0u);
+    }
+    sum.add(Budget::Charge());
+    EXPECT_EQ(sum.amount(), 60u);
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 60u);
+    sum.release();
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u);
+}
+
 TEST(Budget, Charge_KeepsTheBudgetAlive) {
     auto budget = with_limit(BudgetKind::kResources, 1);
     const std::weak_ptr<Budget> watch = budget;

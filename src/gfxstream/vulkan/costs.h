@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace swede::gfxstream::vulkan::cost {
+
+// What a driver takes of the host's memory for objects whose size the guest chooses, in bytes.
+// Estimates, generous for Mesa's drivers: a guest must not get much more than it has paid for. What
+// an object costs whatever is in it, HandleTable charges.
+
+inline constexpr uint64_t kDescriptor = 64;
+inline constexpr uint64_t kDescriptorSet = 256;
+inline constexpr uint64_t kBinding = 64;  ///< of a layout, unused numbers below it included
+inline constexpr uint64_t kQuery = 64;
+/// Times what the guest sent: the shortest command has 8 bytes, and a driver of the CPU keeps some
+/// 128 of each.
+inline constexpr uint64_t kRecording = 16;
+inline constexpr uint64_t kShaderCode = 4;  ///< times the code
+/// A trivial compute pipeline of lavapipe (Mesa 25.0) takes 25 KiB; and times the code.
+inline constexpr uint64_t kPipeline = 64 << 10;
+inline constexpr uint64_t kPipelineCode = 16;
+
+// Beyond these, whatever was paid.
+inline constexpr uint64_t kMostSets = 1 << 20;         ///< of a pool
+inline constexpr uint64_t kMostDescriptors = 1 << 24;  ///< of a pool or a layout
+inline constexpr uint64_t kMostPipelines = 1024;       ///< of one call
+
+}  // namespace swede::gfxstream::vulkan::cost

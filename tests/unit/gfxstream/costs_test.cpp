@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guest makes the driver hold is paid for out of its budget (invariant I5), refused as the
+// command allows when that is spent, and given back with the object.
+#include "gfxstream/vulkan/costs.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "unit/gfxstream/program.h"
+
+namespace swede::gfxstream::vulkan {
+namespace {
+
+class Costs : public ::testing::Test {
+  protected:
+    Costs() {
+        program.start();
+        before_ = used();
+    }
+
+    [[nodiscard]] uint64_t used() {
+        return program.services.budget()->used(BudgetKind::kHostBytes);
+    }
+    /// What was paid since the program started.
+    [[nodiscard]] uint64_t paid() { return used() - before_; }
+    /// Leaves less than `bytes` of the budget.
+    void spend_all_but(uint64_t bytes) {
+        const std::shared_ptr<Budget>& budget = program.services.budget();
+        auto charge = budget->charge(BudgetKind::kHostBytes,
+                                     budget->limit(BudgetKind::kHostBytes) - used() - bytes + 1);
+        ASSERT_TRUE(charge) << charge.error().message;
+        spent_.push_back(*std::move(charge));
+    }
+
+    template <typename T>
+    VkDescriptorPool make_pool(const T& sizes, uint32_t sets, VkResult expected = VK_SUCCESS) {
+        VkDescriptorPoolCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+        info.flags = VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT;
+        info.maxSets = sets;
+        info.poolSizeCount = static_cast<uint32_t>(std::size(sizes));
+        info.pPoolSizes = std::data(sizes);
+        VkDescriptorPool made = VK_NULL_HANDLE;
+        return program.create<VkDescriptorPool>(
+            guest::vkCreateDescriptorPool{
+                .self = program.device, .pCreateInfo = &info, .pDescriptorPool = &made},
+            expected);
+    }
+    VkDescriptorSetLayout make_layout(uint32_t binding, uint32_t descriptors,
+                                      VkResult expected = VK_SUCCESS) {
+        const VkDescriptorSetLayoutBinding one{binding, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                               descriptors, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+        VkDescriptorSetLayoutCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+        info.bindingCount = 1;
+        info.pBindings = &one;
+        VkDescriptorSetLayout made = VK_NULL_HANDLE;
+        return program.create<VkDescriptorSetLayout>(
+            guest::vkCreateDescriptorSetLayout{
+                .self = program.device, .pCreateInfo = &info, .pSetLayout = &made},
+            expected);
+    }
+    VkDescriptorSet make_set(VkDescriptorPool pool, VkDescriptorSetLayout layout,
+                             VkResult expected = VK_SUCCESS) {
+        VkDescriptorSetAllocateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+        info.descriptorPool = pool;
+        info.descriptorSetCount = 1;
+        info.pSetLayouts = &layout;
+        VkDescriptorSet made = VK_NULL_HANDLE;
+        return program.create<VkDescriptorSet>(
+            guest::vkAllocateDescriptorSets{
+                .self = program.device, .pAllocateInfo = &info, .pDescriptorSets = &made},
+            expected);
+    }
+
+    Program program;
+
+  private:
+    uint64_t before_ = 0;
+    std::vector<Budget::Charge> spent_;
+};
+
+constexpr VkDescriptorType kBuffers = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+
+TEST_F(Costs, DescriptorPools_PayForTheirSetsAndDescriptors) {
+    const VkDescriptorPoolSize size{kBuffers, 1000};
+    const VkDescriptorPool pool = make_pool(std::span(&size, 1), 10);
+    EXPECT_EQ(paid(), 10 * cost::kDescriptorSet + 1000 * cost::kDescriptor);
+    program.call(guest::vkDestroyDescriptorPool{.self = program.device, .descriptorPool = pool});
+    EXPECT_EQ(paid(), 0U);
+    const VkDescriptorPoolSize huge[2] = {{kBuffers, ~0U}, {kBuffers, ~0U}};
+    make_pool(huge, 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+    make_pool(std::span(&size, 1), (1U << 20) + 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+    spend_all_but(1000 * cost::kDescriptor);
+    make_pool(std::span(&size, 1), 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, DescriptorSets_AreNoMoreThanTheirPoolIsFor) {
+    const VkDescriptorPoolSize size{kBuffers, 8};
+    const VkDescriptorPool pool = make_pool(std::span(&size, 1), 4);
+    const VkDescriptorSetLayout one = make_layout(0, 1);
+    const VkDescriptorSetLayout three = make_layout(0, 3);
+    const VkDescriptorSet first = make_set(pool, three);
+    make_set(pool, three);
+    make_set(pool, three, VK_ERROR_OUT_OF_POOL_MEMORY);  // descriptors
+    make_set(pool, one);
+    make_set(pool, one);
+    make_set(pool, one, VK_ERROR_OUT_OF_POOL_MEMORY);  // sets
+    EXPECT_EQ(program.result_of(guest::vkFreeDescriptorSets{.self = program.device,
+                                                            .descriptorPool = pool,
+                                                            .descriptorSetCount = 1,
+                                                            .pDescriptorSets = &first}),
+              VK_SUCCESS);
+    make_set(pool, three);
+    EXPECT_EQ(program.result_of(
+                  guest::vkResetDescriptorPool{.self = program.device, .descriptorPool = pool}),
+              VK_SUCCESS);
+    for (int i = 0; i < 4; ++i) make_set(pool, one);
+    make_set(pool, one, VK_ERROR_OUT_OF_POOL_MEMORY);
+}
+
+TEST_F(Costs, SetLayouts_PayForTheirBindings) {
+    const VkDescriptorSetLayout layout = make_layout(99, 1);
+    EXPECT_EQ(paid(), 100 * cost::kBinding);
+    program.call(
+        guest::vkDestroyDescriptorSetLayout{.self = program.device, .descriptorSetLayout = layout});
+    EXPECT_EQ(paid(), 0U);
+    make_layout(0, (1U << 24) + 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+    spend_all_but(100 * cost::kBinding);
+    make_layout(99, 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, QueryPools_PayForTheirQueries) {
+    VkQueryPoolCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+    info.queryType = VK_QUERY_TYPE_OCCLUSION;
+    info.queryCount = 1000;
+    VkQueryPool pool = VK_NULL_HANDLE;
+    const guest::vkCreateQueryPool create{
+        .self = program.device, .pCreateInfo = &info, .pQueryPool = &pool};
+    const auto made = program.create<VkQueryPool>(create);
+    EXPECT_EQ(paid(), 1000 * cost::kQuery);
+    program.call(guest::vkDestroyQueryPool{.self = program.device, .queryPool = made});
+    EXPECT_EQ(paid(), 0U);
+    spend_all_but(1000 * cost::kQuery);
+    program.create<VkQueryPool>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, ShaderModules_PayForTheirCode) {
+    // void main() {}
+    const uint32_t code[] = {0x07230203, 0x00010000, 0,          5, 0, 0x00020011, 1, 0x0003000e,
+                             0,          1,          0x0005000f, 5, 1, 0x6e69616d, 0, 0x00060010,
+                             1,          17,         1,          1, 1, 0x00020013, 2, 0x00030021,
+                             3,          2,          0x00050036, 2, 1, 0,          3, 0x000200f8,
+                             4,          0x000100fd, 0x00010038};
+    VkShaderModuleCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    info.codeSize = sizeof(code);
+    info.pCode = code;
+    VkShaderModule made = VK_NULL_HANDLE;
+    const guest::vkCreateShaderModule create{
+        .self = program.device, .pCreateInfo = &info, .pShaderModule = &made};
+    const auto module = program.create<VkShaderModule>(create);
+    EXPECT_EQ(paid(), sizeof(code) * cost::kShaderCode);
+
+    VkPipelineLayoutCreateInfo layout_info{};
+    layout_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    VkPipelineLayout layout = VK_NULL_HANDLE;
+    VkComputePipelineCreateInfo pipeline_info{};
+    pipeline_info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    pipeline_info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    pipeline_info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    pipeline_info.stage.module = module;
+    pipeline_info.stage.pName = "main";
+    pipeline_info.layout = program.create<VkPipelineLayout>(guest::vkCreatePipelineLayout{
+        .self = program.device, .pCreateInfo = &layout_info, .pPipelineLayout = &layout});
+    VkPipeline pipeline = VK_NULL_HANDLE;
+    const guest::vkCreateComputePipelines make{.self = program.device,
+                                               .createInfoCount = 1,
+                                               .pCreateInfos = &pipeline_info,
+                                               .pPipelines = &pipeline};
+    pipeline = program.create<VkPipeline>(make);
+    EXPECT_EQ(paid(), sizeof(code) * (cost::kShaderCode + cost::kPipelineCode) + cost::kPipeline);
+    // It is a compute pipeline.
+    const VkCommandBuffer commands = program.make_command_buffer(program.make_pool());
+    const auto bind = [&](VkPipelineBindPoint point) {
+        const guest::vkCmdBindPipeline command{.pipelineBindPoint = point, .pipeline = pipeline};
+        return program
+            .flush(commands, GuestRecording()
+                                 .add(guest::vkResetCommandBufferAsyncGOOGLE{})
+                                 .begin()
+                                 .add(command)
+                                 .end()
+                                 .bytes())
+            .has_value();
+    };
+    EXPECT_TRUE(bind(VK_PIPELINE_BIND_POINT_COMPUTE));
+    EXPECT_FALSE(bind(VK_PIPELINE_BIND_POINT_GRAPHICS));
+    EXPECT_FALSE(bind(VK_PIPELINE_BIND_POINT_RAY_TRACING_KHR));
+
+    spend_all_but(sizeof(code) * cost::kShaderCode);
+    program.create<VkShaderModule>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
+    program.create<VkPipeline>(make, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, Recordings_PayUntilTheyAreBegunAnewOrGone) {
+    const VkCommandPool pool = program.make_pool();
+    const VkCommandBuffer commands = program.make_command_buffer(pool);
+    const VkBuffer buffer = program.make_buffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    program.bind(buffer, program.make_memory(4096, Program::mapped_type()));
+    const uint64_t base = paid();
+    GuestRecording begin;
+    begin.begin();
+    GuestRecording fill;
+    for (int i = 0; i < 100; ++i)
+        fill.add(guest::vkCmdFillBuffer{.dstBuffer = buffer, .size = 4, .data = 1});
+    GuestRecording end;
+    end.end();
+    const auto flush = [&](const GuestRecording& part) {
+        const auto flushed = program.flush(commands, part.bytes());
+        EXPECT_TRUE(flushed) << flushed.error().message;
+    };
+    const auto price = [](const GuestRecording& part) {
+        return part.bytes().size() * cost::kRecording;
+    };
+    for (int i = 0; i < 3; ++i) {  // each anew
+        flush(begin);
+        EXPECT_EQ(paid(), base + price(begin));
+        flush(fill);
+        flush(fill);
+        flush(end);
+        EXPECT_EQ(paid(), base + price(begin) + 2 * price(fill) + price(end));
+        flush(GuestRecording());
+        EXPECT_EQ(paid(), base + price(begin) + 2 * price(fill) + price(end));
+    }
+    EXPECT_EQ(
+        program.result_of(guest::vkResetCommandPool{.self = program.device, .commandPool = pool}),
+        VK_SUCCESS);
+    EXPECT_EQ(paid(), base);
+    flush(begin);
+    program.call(guest::vkFreeCommandBuffers{.self = program.device,
+                                             .commandPool = pool,
+                                             .commandBufferCount = 1,
+                                             .pCommandBuffers = &commands});
+    EXPECT_EQ(paid(), base);
+}
+
+// A recording has no reply: its device is lost, and the context goes on.
+TEST_F(Costs, RecordingsOverTheBudget_LoseTheDeviceOnly) {
+    const VkCommandBuffer commands = program.make_command_buffer(program.make_pool());
+    GuestRecording recording;
+    recording.begin().end();
+    const VkFence fence = program.make_fence();
+    spend_all_but(recording.bytes().size() * cost::kRecording);
+    EXPECT_TRUE(program.flush(commands, recording.bytes()));
+    EXPECT_EQ(program.wait(fence), VK_ERROR_DEVICE_LOST);
+}
+
+TEST_F(Costs, ObjectsWithoutNumbers_ArePaidForToo) {
+    EXPECT_GE(used(), HandleTable::kObjectBytes * program.session->table().live());
+    spend_all_but(1);  // what the table has taken lasts for a while
+    VkEventCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_EVENT_CREATE_INFO;
+    VkEvent event = VK_NULL_HANDLE;
+    const guest::vkCreateEvent create{
+        .self = program.device, .pCreateInfo = &info, .pEvent = &event};
+    uint32_t made = 0;
+    for (; made < 2 * HandleTable::kChunkSlots; ++made) {
+        Answer answer = program.call(create);
+        (void)answer.handle<VkEvent>();
+        if (answer.result() != VK_SUCCESS) break;
+    }
+    EXPECT_LT(made, HandleTable::kChunkSlots);
+    program.create<VkEvent>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+}  // namespace
+}  // namespace swede::gfxstream::vulkan
