@@ -102,6 +102,11 @@ class Emitter:
                     self.kind(parameter) == "handle"
                     or self.registry.type_name(parameter.type) in self.leading):
                 lines.append(f"    touch_all({parameter.name}, {count});\n")
+        if result == "VkResult":
+            lines.append("    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) {\n"
+                         + "".join(f"        std::fill_n({p.name}, {self._count(body, p)}, "
+                                   f"{p.type}{{}});\n" for p in made)
+                         + "        return failure;\n    }\n")
         lines += [f"    make({command.parameters[0].name}, {p.name}, {self._count(body, p)});\n"
                   for p in made]
         if result != "void":
@@ -147,7 +152,8 @@ def files(model):
     header = [HEAD, "#pragma once\n\n#include <vulkan/vulkan_core.h>\n", OPEN]
     header += [f"void touch(const {name}& from);\n" for name in sorted(emitter.leading)]
     header += [f"{signature(command)};\n" for command in commands]
-    source = [HEAD, '#include "null_functions.h"\n\n#include "vulkan_null/objects.h"\n', OPEN]
+    source = [HEAD, '#include "null_functions.h"\n\n#include <algorithm>\n\n'
+              '#include "vulkan_null/objects.h"\n', OPEN]
     source += [emitter.touch_struct(name) for name in sorted(emitter.leading)]
     source.append(_chain(emitter, "void touch_chain(const void* next)", "const VkBaseInStructure",
                          emitter.leading, "touch(*reinterpret_cast<const {0}*>(at));"))

@@ -40,6 +40,9 @@ constexpr VkQueueFamilyProperties kFamily{
 
 std::atomic<uint64_t> live = 0;
 
+std::atomic<int64_t> calls_to_failure = 0;  ///< 0: none is wanted
+std::atomic<VkResult> wanted_failure = VK_SUCCESS;
+
 void count_queue_families(uint32_t* count, const void* to) {
     *count = to != nullptr ? std::min(*count, 1U) : 1;
 }
@@ -77,6 +80,16 @@ void free_object(Base* object, ObjectType type) {
     --live;
 }
 
+void fail_after(uint32_t calls, VkResult failure) {
+    wanted_failure = failure;
+    calls_to_failure = failure == VK_SUCCESS ? 0 : int64_t{calls} + 1;
+}
+
+VkResult take_failure() {
+    if (calls_to_failure == 0 || --calls_to_failure != 0) return VK_SUCCESS;
+    return wanted_failure;
+}
+
 uint64_t live_objects() {
     return live;
 }
@@ -105,6 +118,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateInstanceVersion(uint32_t* pApiVersion)
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateInstance(const VkInstanceCreateInfo*,
                                                 const VkAllocationCallbacks*,
                                                 VkInstance* pInstance) {
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     Base* const instance = new_object(ObjectType::kInstance, nullptr);
     instance->owned.push_back(new_object(ObjectType::kPhysicalDevice, nullptr));
     *pInstance = reinterpret_cast<VkInstance>(instance);
@@ -268,6 +282,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
     touch_chain(pCreateInfo->pNext);
     for (uint32_t i = 0; i < pCreateInfo->enabledExtensionCount; ++i)
         (void)std::string_view(pCreateInfo->ppEnabledExtensionNames[i]).size();
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     make(physicalDevice, pDevice, 1);
     for (uint32_t i = 0; i < kQueues; ++i)
         base_of(*pDevice)->owned.push_back(new_object(ObjectType::kQueue, nullptr));
@@ -301,6 +316,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
     touch_chain(pAllocateInfo->pNext);
     if (pAllocateInfo->memoryTypeIndex >= 2 || pAllocateInfo->allocationSize == 0)
         broken("There is no such memory", ObjectType::kDeviceMemory);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     make(device, pMemory, 1);
     Base* const memory = base_of(*pMemory);
     memory->size = pAllocateInfo->allocationSize;
@@ -395,6 +411,7 @@ VKAPI_ATTR VkResult VKAPI_CALL
 vkAllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAllocateInfo,
                          VkCommandBuffer* pCommandBuffers) {
     use(device);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     make(pAllocateInfo->commandPool, pCommandBuffers, pAllocateInfo->commandBufferCount);
     return VK_SUCCESS;
 }
@@ -412,6 +429,7 @@ vkAllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAl
                          VkDescriptorSet* pDescriptorSets) {
     use(device);
     touch(*pAllocateInfo);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     Base* const pool = base_of(pAllocateInfo->descriptorPool);
     for (uint32_t i = 0; i < pAllocateInfo->descriptorSetCount; ++i) {
         pool->owned.push_back(new_object(ObjectType::kDescriptorSet, nullptr));

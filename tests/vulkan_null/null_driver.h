@@ -12,6 +12,9 @@ namespace swede::vulkan_null {
 /// rules of lifetimes ends the process. Thread-safe, as a driver is.
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_proc_addr(VkInstance instance, const char* name);
 
+/// The function that is called after `calls` others fails, of those that return a VkResult. Once.
+void fail_after(uint32_t calls, VkResult failure);
+
 /// Objects of all instances that were made and not freed.
 [[nodiscard]] uint64_t live_objects();
 

@@ -75,6 +75,9 @@ void destroy(T handle) {
     if (handle != VK_NULL_HANDLE) free_object(base_of(handle), kObjectTypeOf<T>);
 }
 
+/// What fail_after() has asked for, once; VK_SUCCESS else.
+[[nodiscard]] VkResult take_failure();
+
 void touch_chain(const void* next);
 /// Writes each structure of the chain to its end, as a driver does that knows it.
 void clear_chain(void* next);

@@ -93,6 +93,8 @@ class Random {
     };
 
     void offer(ObjectType type, uint64_t id) { ids_[type].push_back(id); }
+    /// Numbers are 0 to 3: most of what is random is nonsense, and commands are refused.
+    void keep_small() { small_ = true; }
 
     [[nodiscard]] bool coin() { return engine_() % 2 == 0; }
     [[nodiscard]] uint32_t count() { return static_cast<uint32_t>(engine_() % 4); }
@@ -101,7 +103,10 @@ class Random {
     void plain(T& value) {
         static_assert(std::is_trivially_copyable_v<T>);
         for (size_t i = 0; i < sizeof(value); ++i) {
-            reinterpret_cast<unsigned char*>(&value)[i] = static_cast<unsigned char>(engine_());
+            const uint64_t byte = !small_                     ? engine_()
+                                  : i % sizeof(uint32_t) == 0 ? engine_() % 4
+                                                              : 0;
+            reinterpret_cast<unsigned char*>(&value)[i] = static_cast<unsigned char>(byte);
         }
     }
     template <typename T>
@@ -136,6 +141,7 @@ class Random {
     std::vector<std::unique_ptr<std::byte[]>> memory_;
     unsigned depth_ = 0;
     bool output_ = false;
+    bool small_ = false;
 };
 
 /// A pNext chain.
