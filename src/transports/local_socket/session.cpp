@@ -156,6 +156,7 @@ Result<void> Session::dispatch() {
 
 void Session::send(Report type, uint64_t request, std::span<const std::span<const std::byte>> parts,
                    int fd) {
+    if (ending_ && type != Report::kLost) return;  // nothing comes after it
     size_t size = 0;
     std::vector<std::span<const std::byte>> all(1);
     for (const auto part : parts) {

@@ -128,9 +128,10 @@ class Random {
 
     template <typename T>
     [[nodiscard]] const T* ids(Object* const* objects, uint64_t count) {
+        if (objects == nullptr) return nullptr;  // whatever the count
         T* const list = array<T>(count);
-        for (uint64_t i = 0; i < count && objects != nullptr; ++i) list[i] = id_of<T>(objects[i]);
-        return objects != nullptr ? list : nullptr;
+        for (uint64_t i = 0; i < count; ++i) list[i] = id_of<T>(objects[i]);
+        return list;
     }
 
   private:
