@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/decoder.h"
+#include "gfxstream/vulkan/descriptor_data.h"
 #include "gfxstream/vulkan/generated/arguments.h"
 
 namespace swede::gfxstream::vulkan {
@@ -65,12 +66,29 @@ bool check(Decoder&, VkDescriptorSetLayoutCreateInfo& info) {
 }
 
 bool check(Decoder& in, VkWriteDescriptorSet& write) {
+    if (!check_write(in, in.descriptor_set(0), write)) return false;
     if (write.descriptorType != VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK) return true;
     const auto* const block = find<VkWriteDescriptorSetInlineUniformBlock>(
         write.pNext, VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK);
     return (block != nullptr && block->dataSize == write.descriptorCount) ||
            in.fail("{} bytes of uniforms are written, and others are there.",
                    write.descriptorCount);
+}
+
+bool check(Decoder& in, VkCopyDescriptorSet& copy) {
+    const Object* const from = in.descriptor_set(1);
+    const Object* const to = in.descriptor_set(0);
+    if (from == nullptr || to == nullptr) return in.fail("A copy names no descriptor set.");
+    const auto source = from->get<DescriptorSetData>().type_of(
+        copy.srcBinding, copy.srcArrayElement, copy.descriptorCount);
+    const auto target = to->get<DescriptorSetData>().type_of(copy.dstBinding, copy.dstArrayElement,
+                                                             copy.descriptorCount);
+    const bool either =
+        source == VK_DESCRIPTOR_TYPE_MUTABLE_EXT || target == VK_DESCRIPTOR_TYPE_MUTABLE_EXT;
+    return (source && target && (source == target || either)) ||
+           in.fail(
+               "{} descriptors are copied from binding {} to binding {}, which do not have them.",
+               copy.descriptorCount, copy.srcBinding, copy.dstBinding);
 }
 
 // --- pipelines ----------------------------------------------------------------------------------
@@ -343,6 +361,7 @@ consteval Checks make_checks() {
     SWEDE_STRUCTURE(VkDescriptorSetLayoutBinding);
     SWEDE_STRUCTURE(VkDescriptorSetLayoutCreateInfo);
     SWEDE_STRUCTURE(VkWriteDescriptorSet);
+    SWEDE_STRUCTURE(VkCopyDescriptorSet);
     SWEDE_STRUCTURE(VkSpecializationInfo);
     SWEDE_STRUCTURE(VkPipelineVertexInputStateCreateInfo);
     SWEDE_STRUCTURE(VkPipelineViewportStateCreateInfo);

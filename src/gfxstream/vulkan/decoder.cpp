@@ -92,10 +92,14 @@ inline bool Decoder::handle(const Field& field, std::byte* place) {
     const uint64_t id = u64();
     if (failed_) return false;
     uint64_t value = 0;
+    const auto type = static_cast<ObjectType>(field.type);
+    if (type == ObjectType::kDescriptorSet) [[unlikely]]
+        sets_ = {nullptr, sets_[0]};
     if (id != 0 && handles_ == Handles::kDriver) {
-        const auto type = static_cast<ObjectType>(field.type);
         if (const Object* const object = find(type, id)) {
             value = object->driver;
+            if (type == ObjectType::kDescriptorSet) [[unlikely]]
+                sets_[0] = object;
         } else if ((field.flags & kIgnorable) == 0) {
             return fail("There is no {} {:#x} here.", name_of(type), id);
         }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -81,6 +82,8 @@ class Decoder {
         at_ += size;
         return from;
     }
+    /// The descriptor sets that were named last in structures, 0: the latest. Null: none.
+    [[nodiscard]] const Object* descriptor_set(unsigned back) const { return sets_[back]; }
     /// The object with the id that comes next; null on failure, or for id 0 where that is allowed.
     [[nodiscard]] Object* object(ObjectType type, bool may_be_null);
 
@@ -111,6 +114,7 @@ class Decoder {
     Pins& pins_;
     const Checks* const checks_;
     Object* device_ = nullptr;
+    std::array<const Object*, 2> sets_{};
     unsigned depth_ = 0;
     Handles handles_ = Handles::kDriver;
     bool failed_ = false;

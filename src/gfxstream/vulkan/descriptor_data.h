@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <vulkan/vulkan_core.h>
+
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/budget.h"
 #include "gfxstream/vulkan/object.h"
+#include "gfxstream/vulkan/set_bindings.h"
 
 namespace swede::gfxstream::vulkan {
 
@@ -19,6 +25,7 @@ struct DescriptorCounts {
 
 struct SetLayoutData : ObjectData {
     DescriptorCounts counts;
+    std::shared_ptr<const SetBindings> bindings;
     Budget::Charge charge;
 };
 
@@ -38,8 +45,14 @@ struct DescriptorPoolData : ObjectData {
 
 /// Takes from its pool, which outlives it as its parent.
 struct DescriptorSetData : ObjectData {
-    DescriptorSetData(DescriptorPoolData& from, const DescriptorCounts& wanted)
-        : dynamic(wanted.dynamic), pool_(from), descriptors_(wanted.all) {
+    /// `variable` as in DescriptorCounts, but the set's own.
+    DescriptorSetData(DescriptorPoolData& from, const DescriptorCounts& wanted,
+                      std::shared_ptr<const SetBindings> bindings)
+        : dynamic(wanted.dynamic),
+          pool_(from),
+          descriptors_(wanted.all),
+          variable_(wanted.variable),
+          bindings_(std::move(bindings)) {
         const uint64_t sets = pool_.sets.fetch_add(1) + 1;
         const uint64_t descriptors = pool_.descriptors.fetch_add(descriptors_) + descriptors_;
         fits = sets <= pool_.most_sets && descriptors <= pool_.most_descriptors;
@@ -51,12 +64,32 @@ struct DescriptorSetData : ObjectData {
     DescriptorSetData(const DescriptorSetData&) = delete;
     DescriptorSetData& operator=(const DescriptorSetData&) = delete;
 
+    /// Of descriptors that an update names; empty: not all of them are there.
+    [[nodiscard]] std::optional<VkDescriptorType> type_of(uint32_t binding, uint32_t element,
+                                                          uint32_t count) const {
+        return bindings_->type_of(binding, element, count, variable_);
+    }
+
     const uint32_t dynamic;
     bool fits = false;  ///< the pool had room
 
   private:
     DescriptorPoolData& pool_;
     const uint64_t descriptors_;
+    const uint32_t variable_;
+    const std::shared_ptr<const SetBindings> bindings_;
 };
+
+/// Whether the set has room for a write of that type; `call`, a Call or a Decoder, fails if not.
+template <typename Failing>
+[[nodiscard]] bool check_write(Failing& in, const Object* set, const VkWriteDescriptorSet& write) {
+    if (set == nullptr) return in.fail("A write names no descriptor set.");
+    const auto type = set->get<DescriptorSetData>().type_of(write.dstBinding, write.dstArrayElement,
+                                                            write.descriptorCount);
+    return (type && (*type == write.descriptorType || *type == VK_DESCRIPTOR_TYPE_MUTABLE_EXT)) ||
+           in.fail("{} descriptors of type {} do not fit into binding {} of their set from {} on.",
+                   write.descriptorCount, static_cast<uint32_t>(write.descriptorType),
+                   write.dstBinding, write.dstArrayElement);
+}
 
 }  // namespace swede::gfxstream::vulkan

@@ -63,13 +63,16 @@ class Writes {
             if (payload_of(entry.descriptorType) != payload || end - first > entry.descriptorCount)
                 return call_.in.fail(
                     "Entry {} of a template is updated with what it does not hold.", index);
-            point(next(entry, end - first), first);
+            VkWriteDescriptorSet* const write = next(entry, end - first);
+            if (write == nullptr) return false;
+            point(*write, first);
             first = end;
         }
         return true;
     }
 
-    VkWriteDescriptorSet& next(const VkDescriptorUpdateTemplateEntry& entry, uint32_t count) {
+    /// Null: the set has no room for it, and the context is lost.
+    VkWriteDescriptorSet* next(const VkDescriptorUpdateTemplateEntry& entry, uint32_t count) {
         VkWriteDescriptorSet& write = writes_[used_++];
         write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
         write.dstSet = set_.as<VkDescriptorSet>();
@@ -77,7 +80,7 @@ class Writes {
         write.dstArrayElement = entry.dstArrayElement;
         write.descriptorCount = count;
         write.descriptorType = entry.descriptorType;
-        return write;
+        return check_write(call_.in, &set_, write) ? &write : nullptr;
     }
     [[nodiscard]] uint32_t used() const { return used_; }
 
@@ -156,9 +159,10 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
             const uint32_t own = given ? variable->pDescriptorCounts[i] : 0;
             if (own > wanted.variable) return VK_ERROR_OUT_OF_POOL_MEMORY;
             wanted.all -= wanted.variable - own;
+            wanted.variable = own;
         }
-        data.push_back(
-            std::make_unique<DescriptorSetData>(pool->get<DescriptorPoolData>(), wanted));
+        data.push_back(std::make_unique<DescriptorSetData>(pool->get<DescriptorPoolData>(), wanted,
+                                                           layout->get<SetLayoutData>().bindings));
         if (!data.back()->fits) return VK_ERROR_OUT_OF_POOL_MEMORY;
     }
     info.descriptorPool = pool->as<VkDescriptorPool>();
@@ -262,7 +266,9 @@ void Session::vkUpdateDescriptorSetWithTemplateSized2GOOGLE(
         block->sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK;
         block->dataSize = entry.descriptorCount;
         block->pData = pInlineUniformBlockData + taken;
-        all.next(entry, entry.descriptorCount).pNext = block;
+        VkWriteDescriptorSet* const write = all.next(entry, entry.descriptorCount);
+        if (write == nullptr) return;
+        write->pNext = block;
         taken += entry.descriptorCount;
     }
     if (all.used() == 0) return;

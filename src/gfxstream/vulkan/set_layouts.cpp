@@ -42,12 +42,23 @@ DescriptorCounts counts_of(const VkDescriptorSetLayoutCreateInfo& info) {
 
 }  // namespace
 
-VkResult Session::vkCreateDescriptorSetLayout(Call&, Object& device,
+VkResult Session::vkCreateDescriptorSetLayout(Call& call, Object& device,
                                               const VkDescriptorSetLayoutCreateInfo* pCreateInfo,
                                               uint64_t* pSetLayout) {
     auto data = std::make_unique<SetLayoutData>();
     data->counts = counts_of(*pCreateInfo);
     if (data->counts.all > cost::kMostDescriptors) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    const auto* const flags = find_in_chain<VkDescriptorSetLayoutBindingFlagsCreateInfo>(
+        pCreateInfo->pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_BINDING_FLAGS_CREATE_INFO);
+    auto bindings =
+        SetBindings::of({pCreateInfo->pBindings, pCreateInfo->bindingCount},
+                        flags != nullptr ? std::span(flags->pBindingFlags, flags->bindingCount)
+                                         : std::span<const VkDescriptorBindingFlags>());
+    if (!bindings) {
+        call.in.fail("Two bindings of a descriptor set's layout have one number.");
+        return VK_ERROR_UNKNOWN;
+    }
+    data->bindings = std::make_shared<const SetBindings>(*std::move(bindings));
     uint64_t places = 0;  // drivers have one for each number
     uint64_t samplers = 0;
     for (const VkDescriptorSetLayoutBinding& binding :

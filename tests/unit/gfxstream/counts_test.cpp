@@ -191,11 +191,16 @@ TEST_F(Counts, BindingNumbersAndImmutableSamplers_AreLookedAt) {
 }
 
 TEST_F(Counts, InlineUniforms_AreAsManyAsWritten) {
+    const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK, 16,
+                                               kStages, nullptr};
+    const VkDescriptorSet set = make_set(make_pool(VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK, 64, 4),
+                                         make_layout({&binding, 1}));
     const uint32_t data[4] = {};
     VkWriteDescriptorSetInlineUniformBlock block{
         VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK, nullptr, 4, data};
     VkWriteDescriptorSet write{};
     write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    write.dstSet = set;
     write.descriptorType = VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK;
     write.descriptorCount = 16;
     const guest::vkUpdateDescriptorSets update{
