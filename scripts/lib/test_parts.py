@@ -14,6 +14,7 @@ from results import Results, read_junit
 
 OUTPUT = REPOSITORY / "out" / "test"
 CORES = len(os.sched_getaffinity(0))
+SHARES = 2 * CORES  # of a suite that is run side by side
 
 # Without halt_on_error UBSan only prints, and the test passes.
 SANITIZER_ENVIRONMENT = {
@@ -84,12 +85,31 @@ def unit_tests(flavour):
     return total
 
 
-def python_tests(name, flavour, *, slow=False):
-    """pytest on tests/NAME against one build; those marked `slow` are for the nightly run."""
+def python_tests_side_by_side(name, flavour):
+    """pytest in several processes, each with some of the files: the tests wait more than they work."""
+    def run(share):
+        return python_tests(name, flavour, share=share)
+
+    total = Results()
+    with concurrent.futures.ThreadPoolExecutor(SHARES) as pool:
+        for results in pool.map(run, range(SHARES)):
+            total += results
+    return total
+
+
+def python_tests(name, flavour, *, slow=False, share=None):
+    """pytest on tests/NAME against one build; those marked `slow` are for the nightly run. `share`:
+    the number of one of SHARES shares of the files."""
     part = f"{name} {flavour.name}"
+    tests = [f"tests/{name}"]
+    if share is not None:
+        tests = sorted((REPOSITORY / "tests" / name).glob("test_*.py"))[share::SHARES]
+        part += f" {share + 1}"
+        if not tests:
+            return Results()
     folder = _fresh_folder(part)
     report, log = folder / "report.xml", folder / "pytest.log"
-    command = ["/usr/bin/python3", "-m", "pytest", f"tests/{name}", "-q", "-p", "no:cacheprovider",
+    command = ["/usr/bin/python3", "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider",
                f"--junitxml={report}", f"--basetemp={folder / 'temporary'}",
                f"--timeout={120 * SLOWDOWN[flavour.name]}"]
     if not slow:
