@@ -11,7 +11,13 @@ from report import Failure, Progress
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
-_CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
+# A clean clone compiles only what no earlier one did. Meson would find ccache by itself, but not for
+# a compiler that is named.
+_GCC = {"CC": "ccache gcc", "CXX": "ccache g++"}
+_CLANG = {"CC": "ccache clang-19", "CXX": "ccache clang++-19"}
+# Objects do not depend on where the clone lies, apart from what debug information says of its folder.
+_CCACHE = {"CCACHE_BASEDIR": str(REPOSITORY), "CCACHE_NOHASHDIR": "true",
+           "CCACHE_COMPILERCHECK": "content"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Flavour:
 
     name: str
     options: tuple
-    compiler: dict = dataclasses.field(default_factory=dict)
+    compiler: dict
 
     @property
     def folder(self):
@@ -32,7 +38,7 @@ class Flavour:
 _INSTRUMENTED = ("--buildtype=debugoptimized", "-Doptimization=1",
                  "-Dcpp_args=-gline-tables-only", "-Dwerror=true", "-Db_lundef=false",
                  "-Dbench=false")
-RELEASE = Flavour("release", ("--buildtype=release", "-Dwerror=true"))
+RELEASE = Flavour("release", ("--buildtype=release", "-Dwerror=true"), _GCC)
 # Also the build of the fuzzers: what they run must be instrumented.
 ASAN = Flavour("asan", (*_INSTRUMENTED, "-Dfuzz=true", "-Db_sanitize=address,undefined"), _CLANG)
 TSAN = Flavour("tsan", (*_INSTRUMENTED, "-Db_sanitize=thread"), _CLANG)
@@ -48,17 +54,17 @@ def build(flavour, *targets):
     folder.mkdir(exist_ok=True)
     log = folder / "build.log"
     progress = Progress(f"build: {folder.name}")
+    environment = {**os.environ, **_CCACHE, **flavour.compiler}
     with open(log, "w", encoding="utf-8") as output:
         if not (folder / "build.ninja").exists():
-            environment = dict(os.environ, **flavour.compiler)
             command = ["/usr/bin/meson", "setup", str(folder), *flavour.options]
             status = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=output,
                                     stderr=subprocess.STDOUT, check=False).returncode
             if status != 0:
                 raise Failure(f"{' '.join(command)} failed ({status}); see {log}\n{_tail(log)}")
         command = ["ninja", "-C", str(folder), *targets]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace") as ninja:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace") as ninja:
             for line in ninja.stdout:
                 output.write(line)
                 position = re.match(r"\[(\d+)/(\d+)\]", line)

@@ -10,7 +10,7 @@ from report import Failure, say
 
 PACKAGES = [
     # compilers and build
-    "g++", "git", "meson", "ninja-build", "pkg-config", "libc6-dev",
+    "g++", "ccache", "git", "meson", "ninja-build", "pkg-config", "libc6-dev",
     # sanitizers, fuzzing, coverage, style: named with their version, since the default clang is too old
     "clang-19", "clang-tidy-19", "clang-format-19", "libclang-rt-19-dev", "llvm-19",
     # libraries

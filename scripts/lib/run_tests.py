@@ -30,6 +30,10 @@ def plan(level, fuzz_seconds=None):
         return (f"{name} ({flavour.name})",
                 lambda: test_parts.python_tests(name, flavour, slow=slow))
 
+    def protocol(flavour):
+        return (f"protocol ({flavour.name})",
+                lambda: test_parts.python_tests_side_by_side("protocol", flavour, slow=slow))
+
     def unit(flavour):
         return f"unit ({flavour.name})", lambda: test_parts.unit_tests(flavour)
 
@@ -45,18 +49,16 @@ def plan(level, fuzz_seconds=None):
     yield built(build.RELEASE)
     yield suite("scripts", build.RELEASE)
     yield unit(build.RELEASE)
-    if level == "quick":  # somebody waits for it
-        yield ("protocol (release)",
-               lambda: test_parts.python_tests_side_by_side("protocol", build.RELEASE))
+    yield protocol(build.RELEASE)
+    if level == "quick":
         return
-    yield suite("protocol", build.RELEASE)
     yield suite("local", build.RELEASE)
     yield suite("vulkan", build.RELEASE)
     yield suite("guest", build.RELEASE)
     for flavour in (build.ASAN, build.TSAN):
         yield built(flavour)
         yield unit(flavour)
-        yield suite("protocol", flavour)
+        yield protocol(flavour)
     yield suite("local", build.ASAN)
     seconds = fuzz_seconds or (LONG_FUZZING_SECONDS if slow else SHORT_FUZZING_SECONDS)
     yield "fuzz", lambda: test_parts.fuzzers(build.ASAN, seconds)

@@ -85,10 +85,10 @@ def unit_tests(flavour):
     return total
 
 
-def python_tests_side_by_side(name, flavour):
+def python_tests_side_by_side(name, flavour, *, slow=False):
     """pytest in several processes, each with some of the files: the tests wait more than they work."""
     def run(share):
-        return python_tests(name, flavour, share=share)
+        return python_tests(name, flavour, slow=slow, share=share)
 
     total = Results()
     with concurrent.futures.ThreadPoolExecutor(SHARES) as pool:
