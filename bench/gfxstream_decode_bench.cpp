@@ -25,7 +25,7 @@ void decode(benchmark::State& state, World& world, const T& call, bool in_comman
         benchmark::DoNotOptimize(arguments);
         // As between two commands of a recording.
         world.arena.rewind({});
-        world.pins.release_some_to(0);
+        if (world.pins.since(0).size() > Pins::kRecent) world.pins.release_to(0);
     }
     world.forget();
 }

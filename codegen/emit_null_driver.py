@@ -27,6 +27,9 @@ vkGetDeviceBufferMemoryRequirements vkGetDeviceImageMemoryRequirements
 vkGetImageSubresourceLayout vkGetImageSubresourceLayout2
 vkAllocateCommandBuffers vkFreeCommandBuffers
 vkAllocateDescriptorSets vkFreeDescriptorSets vkResetDescriptorPool
+vkQueueSubmit vkQueueSubmit2 vkQueueWaitIdle vkDeviceWaitIdle vkWaitForFences vkGetFenceStatus
+vkResetFences vkWaitSemaphores vkGetSemaphoreCounterValue
+vkBeginCommandBuffer vkResetCommandBuffer vkResetCommandPool
 """.split())
 
 

@@ -73,6 +73,7 @@ Base* new_object(ObjectType type, Base* owner) {
 
 void free_object(Base* object, ObjectType type) {
     if (object->children != 0) broken("An object goes before its children", type);
+    if (object->pending != 0) broken("An object goes while a submission uses it", type);
     for (Base* const one : object->owned) free_object(one, type);
     if (object->owner != nullptr) --object->owner->children;
     object->marker = Base::kDead;
@@ -87,6 +88,7 @@ void fail_after(uint32_t calls, VkResult failure) {
 
 VkResult take_failure() {
     if (calls_to_failure == 0 || --calls_to_failure != 0) return VK_SUCCESS;
+    if (wanted_failure == VK_ERROR_DEVICE_LOST) finish_all();  // nothing of it is in use
     return wanted_failure;
 }
 
@@ -413,6 +415,8 @@ vkAllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAl
     use(device);
     if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     make(pAllocateInfo->commandPool, pCommandBuffers, pAllocateInfo->commandBufferCount);
+    for (uint32_t i = 0; i < pAllocateInfo->commandBufferCount; ++i)
+        base_of(pAllocateInfo->commandPool)->buffers.insert(base_of(pCommandBuffers[i]));
     return VK_SUCCESS;
 }
 
@@ -421,7 +425,10 @@ VKAPI_ATTR void VKAPI_CALL vkFreeCommandBuffers(VkDevice device, VkCommandPool c
                                                 const VkCommandBuffer* pCommandBuffers) {
     use(device);
     use(commandPool);
-    for (uint32_t i = 0; i < commandBufferCount; ++i) destroy(pCommandBuffers[i]);
+    for (uint32_t i = 0; i < commandBufferCount; ++i) {
+        base_of(commandPool)->buffers.erase(base_of(pCommandBuffers[i]));
+        destroy(pCommandBuffers[i]);
+    }
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL

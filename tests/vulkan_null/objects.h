@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <set>
+#include <type_traits>
 #include <vector>
 
 #include "gfxstream/vulkan/object_type.h"
@@ -17,6 +19,13 @@ namespace swede::vulkan_null {
 
 using gfxstream::vulkan::kObjectTypeOf;
 using gfxstream::vulkan::ObjectType;
+
+struct Base;
+
+struct Named {
+    Base* object = nullptr;
+    ObjectType type{};
+};
 
 /// What every handle of the driver points to. A wrong type is seen by the marker, a handle that was
 /// freed by ASan.
@@ -30,7 +39,26 @@ struct Base {
     std::vector<Base*> owned;  ///< gone with this, and never counted: queues, a pool's sets
     volatile std::byte* imported = nullptr;  ///< memory of the caller, of `size` bytes
     uint64_t size = 0;
+
+    // submissions.cpp
+    std::atomic<uint32_t> pending = 0;  ///< submissions that use this and are not done
+    std::atomic<uint64_t> value = 0;    ///< of a timeline semaphore
+    std::vector<Named> named;           ///< what a command buffer's recording names
+    std::set<Base*> buffers;            ///< a command pool's
 };
+
+/// What a thread records into: the command buffer that is the first parameter of the function that
+/// it is in. Null in all others.
+inline thread_local Base* recorded_into = nullptr;
+
+template <typename T>
+constexpr bool kDispatchable =
+    std::is_same_v<T, VkInstance> || std::is_same_v<T, VkPhysicalDevice> ||
+    std::is_same_v<T, VkDevice> || std::is_same_v<T, VkQueue>;
+/// Layouts may go before a recording runs that names them.
+constexpr bool must_stay(ObjectType type) {
+    return type != ObjectType::kPipelineLayout && type != ObjectType::kDescriptorSetLayout;
+}
 
 /// A rule of Vulkan that a host must never let its guest break. Ends the process.
 [[noreturn]] void broken(const char* what, ObjectType type);
@@ -51,12 +79,18 @@ void free_object(Base* object, ObjectType type);
 template <typename T>
     requires(kObjectTypeOf<T> != ObjectType::kNone)
 void touch(T handle) {
-    if (handle != VK_NULL_HANDLE) (void)base_of(handle);
+    if (handle == VK_NULL_HANDLE) return;
+    Base* const object = base_of(handle);
+    if (recorded_into != nullptr && recorded_into != object && must_stay(kObjectTypeOf<T>))
+        recorded_into->named.push_back({object, kObjectTypeOf<T>});
 }
 /// One that Vulkan does not allow to be null.
 template <typename T>
 void use(T handle) {
     if (handle == VK_NULL_HANDLE) broken("A handle is null", kObjectTypeOf<T>);
+    // Each function names such an object first.
+    if constexpr (std::is_same_v<T, VkCommandBuffer>) recorded_into = base_of(handle);
+    if constexpr (kDispatchable<T>) recorded_into = nullptr;
     touch(handle);
 }
 /// Handles, or structures with handles.
@@ -77,6 +111,9 @@ void destroy(T handle) {
 
 /// What fail_after() has asked for, once; VK_SUCCESS else.
 [[nodiscard]] VkResult take_failure();
+
+/// All that was submitted is done.
+void finish_all();
 
 void touch_chain(const void* next);
 /// Writes each structure of the chain to its end, as a driver does that knows it.

@@ -67,6 +67,19 @@ void Session::vkDestroyBuffer(Call&, Object&, Object* buffer) {
     if (buffer != nullptr) table_.remove(buffer->id, buffer->type);
 }
 
+VkResult Session::vkCreateBufferView(Call& call, Object& device,
+                                     const VkBufferViewCreateInfo* pCreateInfo, uint64_t* pView) {
+    auto data = std::make_unique<MadeOfOthers>(table_);
+    if (!hold(call, ObjectType::kBuffer, raw(pCreateInfo->buffer), data->others))
+        return VK_ERROR_UNKNOWN;
+    VkBufferView made = VK_NULL_HANDLE;
+    VkResult result =
+        functions_of(device).vkCreateBufferView(device.as<VkDevice>(), pCreateInfo, nullptr, &made);
+    if (result != VK_SUCCESS) return result;
+    *pView = adopt(ObjectType::kBufferView, raw(made), device, result, std::move(data));
+    return result;
+}
+
 void Session::vkGetBufferMemoryRequirements(Call&, Object& device, Object& buffer,
                                             VkMemoryRequirements* pMemoryRequirements) {
     functions_of(device).vkGetBufferMemoryRequirements(device.as<VkDevice>(), buffer.as<VkBuffer>(),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "gfxstream/arena.h"
 #include "gfxstream/vulkan/decoder.h"
@@ -16,9 +17,10 @@ class Session;
 /// What a ring's thread keeps from packet to packet, so that steady state allocates nothing. One
 /// for each ring, used by its thread only.
 struct RingState {
-    Arena arena;  ///< everything decoded; reset after each packet
-    Pins pins;    ///< objects that the packet names; released after each packet
-    Reply reply;  ///< empty for commands without one
+    Arena arena;                ///< everything decoded; reset after each packet
+    Pins pins;                  ///< objects that the packet names; released after each packet
+    Reply reply;                ///< empty for commands without one
+    std::vector<Object*> held;  ///< empty between submissions; keeps its memory
 };
 
 /// One command that is being executed, on its ring's thread.

@@ -19,6 +19,7 @@ namespace {
 log::Module log_("gfxstream");
 
 constexpr uint32_t kBeginCommandBuffer = 20321;  // vkBeginCommandBufferAsyncGOOGLE
+constexpr uint32_t kEndCommandBuffer = 20322;    // vkEndCommandBufferAsyncGOOGLE
 constexpr uint32_t kResetCommandBuffer = 20323;  // vkResetCommandBufferAsyncGOOGLE
 constexpr uint32_t kExecuteCommands = 20136;
 
@@ -26,7 +27,7 @@ constexpr uint32_t kExecuteCommands = 20136;
 void give_up(Object& command_buffer, VkResult result) {
     log_.warn("A command buffer of the guest cannot be recorded ({}); its device counts as lost.",
               static_cast<int>(result));
-    command_buffer.get<CommandBufferData>().state = Recording::kInvalid;
+    command_buffer.get<CommandBufferData>().finish(Recording::kInvalid);
     device_data(command_buffer).lost = true;
 }
 
@@ -50,17 +51,29 @@ void Session::vkDestroyCommandPool(Call&, Object&, Object* commandPool) {
     if (commandPool != nullptr) table_.remove(commandPool->id, commandPool->type);
 }
 
-VkResult Session::vkResetCommandPool(Call&, Object& device, Object& commandPool,
+VkResult Session::vkResetCommandPool(Call& call, Object& device, Object& commandPool,
                                      VkCommandPoolResetFlags flags) {
+    const auto in_use = [&] {
+        bool any = false;
+        table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [&](Object& command_buffer) {
+            any = any || command_buffer.get<CommandBufferData>().in_use();
+        });
+        return any;
+    };
+    if (in_use() && !wait_for_work(device, [&] { return !in_use(); })) return VK_ERROR_DEVICE_LOST;
     const std::lock_guard lock(commandPool.get<CommandPoolData>().mutex);
-    const VkResult result = functions_of(device).vkResetCommandPool(
-        device.as<VkDevice>(), commandPool.as<VkCommandPool>(), flags);
-    table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [](Object& command_buffer) {
+    bool all = true;
+    table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [&](Object& command_buffer) {
         auto& data = command_buffer.get<CommandBufferData>();
-        data.state = Recording::kInitial;
+        all = data.start_again(Recording::kInitial) && all;
         data.recorded.release();
     });
-    return result;
+    if (!all) {
+        call.in.fail("A command pool is reset while its command buffers are submitted.");
+        return VK_ERROR_UNKNOWN;
+    }
+    return functions_of(device).vkResetCommandPool(device.as<VkDevice>(),
+                                                   commandPool.as<VkCommandPool>(), flags);
 }
 
 void Session::vkTrimCommandPool(Call&, Object& device, Object& commandPool,
@@ -116,7 +129,7 @@ void Session::vkFreeCommandBuffers(Call& call, Object&, Object& commandPool, uin
 void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
                                               const VkCommandBufferBeginInfo* pBeginInfo) {
     auto& data = commandBuffer.get<CommandBufferData>();
-    if (data.state == Recording::kRecording) {
+    if (data.state() == Recording::kRecording) {
         call.in.fail("The command buffer {:#x} is begun twice.", commandBuffer.id);
         return;
     }
@@ -128,10 +141,13 @@ void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
         call.in.fail("The secondary command buffer {:#x} inherits nothing.", commandBuffer.id);
         return;
     }
+    if (!data.start_again(Recording::kRecording)) {
+        call.in.fail("The command buffer {:#x} is begun while it is in use.", commandBuffer.id);
+        return;
+    }
     const VkResult result = functions_of(commandBuffer)
                                 .vkBeginCommandBuffer(commandBuffer.as<VkCommandBuffer>(), &info);
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
-    data.state = Recording::kRecording;
     data.next_subpasses = 0;
     data.recorded.release();
 }
@@ -140,40 +156,54 @@ void Session::vkEndCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer) {
     const VkResult result =
         functions_of(commandBuffer).vkEndCommandBuffer(commandBuffer.as<VkCommandBuffer>());
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
-    commandBuffer.get<CommandBufferData>().state = Recording::kExecutable;
+    commandBuffer.get<CommandBufferData>().finish(Recording::kExecutable);
 }
 
-void Session::vkResetCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer,
+void Session::vkResetCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
                                               VkCommandBufferResetFlags flags) {
+    auto& data = commandBuffer.get<CommandBufferData>();
+    if (!data.start_again(Recording::kInitial)) {
+        call.in.fail("The command buffer {:#x} is reset while it is in use.", commandBuffer.id);
+        return;
+    }
     const VkResult result = functions_of(commandBuffer)
                                 .vkResetCommandBuffer(commandBuffer.as<VkCommandBuffer>(), flags);
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
-    auto& data = commandBuffer.get<CommandBufferData>();
-    data.state = Recording::kInitial;
     data.recorded.release();
 }
 
 void Session::vkCmdExecuteCommands(Call& call, Object& commandBuffer, uint32_t commandBufferCount,
                                    std::span<Object* const> pCommandBuffers) {
-    // One level only, so that no recursion is to be feared.
-    bool allowed = commandBuffer.get<CommandBufferData>().primary;
-    for (const Object* const other : pCommandBuffers) {
-        const auto& data = other->get<CommandBufferData>();
-        allowed = allowed && !data.primary && data.state == Recording::kExecutable;
-    }
-    if (!allowed) {
-        call.in.fail("A command buffer is executed that is not secondary, or not complete.");
-        return;
-    }
     const VkCommandBuffer* const handles = handles_of<VkCommandBuffer>(call, pCommandBuffers);
     if (handles == nullptr || commandBufferCount == 0) return;
-    functions_of(commandBuffer)
-        .vkCmdExecuteCommands(commandBuffer.as<VkCommandBuffer>(), commandBufferCount, handles);
+    auto& data = commandBuffer.get<CommandBufferData>();
+    // One level only, so that no recursion is to be feared.
+    bool allowed = data.primary;
+    size_t read = 0;  // none of these changes while the driver reads it
+    for (; allowed && read < pCommandBuffers.size(); ++read) {
+        auto& other = pCommandBuffers[read]->get<CommandBufferData>();
+        const uint64_t recording = other.primary ? 0 : other.start_reading();
+        allowed = recording != 0;
+        if (!allowed) break;
+        data.name({.id = pCommandBuffers[read]->id, .recording = recording});
+    }
+    if (allowed)
+        functions_of(commandBuffer)
+            .vkCmdExecuteCommands(commandBuffer.as<VkCommandBuffer>(), commandBufferCount, handles);
+    else
+        call.in.fail("A command buffer is executed that is not secondary, or not complete.");
+    while (read > 0) pCommandBuffers[--read]->get<CommandBufferData>().end_reading();
 }
 
 void Session::vkQueueFlushCommandsGOOGLE(Call& call, Object& queue, Object& commandBuffer,
                                          VkDeviceSize dataSize, const void* pData) {
     (void)queue;
+    auto& data = commandBuffer.get<CommandBufferData>();
+    // A guest may have seen its work done before we have.
+    if (data.in_use() && !wait_for_work(*commandBuffer.device, [&] { return !data.in_use(); })) {
+        call.in.fail("The context is lost.");
+        return;
+    }
     const std::lock_guard lock(commandBuffer.parent->get<CommandPoolData>().mutex);
     Budget::Charge charge;
     if (!pay(dataSize * cost::kRecording, charge))
@@ -181,12 +211,12 @@ void Session::vkQueueFlushCommandsGOOGLE(Call& call, Object& queue, Object& comm
     (void)run_recorded(call, commandBuffer,
                        {static_cast<const std::byte*>(pData), static_cast<size_t>(dataSize)});
     // Kept beside what earlier flushes brought, unless this one began the recording anew.
-    commandBuffer.get<CommandBufferData>().recorded.add(std::move(charge));
+    data.recorded.add(std::move(charge));
 }
 
 bool Session::run_recorded(Call& call, Object& command_buffer,
                            std::span<const std::byte> commands) {
-    const auto& data = command_buffer.get<CommandBufferData>();
+    auto& data = command_buffer.get<CommandBufferData>();
     const Arena::Mark arena = call.ring.arena.mark();
     size_t pins = call.ring.pins.mark();
     while (!commands.empty()) {
@@ -204,7 +234,7 @@ bool Session::run_recorded(Call& call, Object& command_buffer,
         if (command == nullptr || (command->flags & kCommandBuffer) == 0)
             return call.in.fail("The command {} is recorded, which is not for that.", opcode);
         if (must_return()) return call.in.fail("The context is lost.");
-        const Recording state = data.state;
+        const Recording state = data.state();
         if (state == Recording::kInvalid && opcode != kBeginCommandBuffer) {
             // The driver gave up on it; the device counts as lost.
         } else if (state != Recording::kRecording && opcode != kBeginCommandBuffer &&
@@ -215,15 +245,27 @@ bool Session::run_recorded(Call& call, Object& command_buffer,
             Decoder in(commands.subspan(kHeader, size - kHeader), call.ring.arena, call.ring.pins,
                        &count_checks());
             Call inner{*this, call.ring, in, call.out, &command_buffer};
+            if (opcode == kEndCommandBuffer) data.name(call.ring.pins.since(pins));
             if (!command->run(inner)) return call.in.fail("{}: {}", command->name, in.sentence());
-            // Command buffers stay pinned until the pool's lock is open: letting the last pin of
-            // one go takes the lock of its pool, and two rings could take two the other way round.
-            if (opcode == kExecuteCommands) pins = call.ring.pins.mark();
-            call.ring.pins.release_some_to(pins);
+            const std::span<Object* const> named = call.ring.pins.since(pins);
+            if (opcode == kExecuteCommands) {
+                // Command buffers stay pinned until the pool's lock is open: letting the last pin
+                // of one go takes the lock of its pool, and two rings could take two the other way
+                // round.
+                data.name(named);
+                pins = call.ring.pins.mark();
+            } else if (opcode == kBeginCommandBuffer) {
+                call.ring.pins.release_to(pins);  // what it names is nothing that is executed
+            } else if (named.size() > Pins::kRecent) {
+                data.name(named);
+                call.ring.pins.release_to(pins);
+            }
             call.ring.arena.rewind(arena);
         }
         commands = commands.subspan(size);
     }
+    // Without an end, the recording goes on in the next flush.
+    if (data.state() == Recording::kRecording) data.name(call.ring.pins.since(pins));
     return true;
 }
 

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
+#include <span>
+#include <vector>
 
 #include "base/budget.h"
+#include "gfxstream/vulkan/handle_table.h"
 #include "gfxstream/vulkan/object.h"
 
 namespace swede::gfxstream::vulkan {
@@ -16,7 +20,8 @@ struct CommandPoolData : ObjectData {
     std::recursive_mutex mutex;
 };
 
-/// "Command Buffer Lifecycle" of the specification, as far as the guest must not choose.
+/// "Command Buffer Lifecycle" of the specification, as far as the guest must not choose. "Pending"
+/// is CommandBufferData::in_use().
 enum class Recording : uint8_t {
     kInitial,
     kRecording,
@@ -24,13 +29,62 @@ enum class Recording : uint8_t {
     kInvalid,  ///< the driver failed to record it; its device counts as lost
 };
 
-struct CommandBufferData : ObjectData {
+/// A command buffer, and what its recording names. Drivers follow pointers to all of that when the
+/// recording runs, so that it is looked for when it is submitted, and stays until it has run.
+class CommandBufferData : public ObjectData {
+  public:
+    /// Of a secondary command buffer that a primary one executes.
+    struct Secondary {
+        uint64_t id = 0;
+        uint64_t recording = 0;
+    };
+
     explicit CommandBufferData(bool is_primary) : primary(is_primary) {}
+
     const bool primary;
-    std::atomic<Recording> state = Recording::kInitial;
     // Guarded by the pool's mutex:
     uint32_t next_subpasses = 0;  ///< that the render pass in hand has left
     Budget::Charge recorded;      ///< what the driver keeps of the recording
+
+    [[nodiscard]] Recording state() const { return state_; }
+    /// Submitted and not done yet, or being executed into another one: it must not change.
+    [[nodiscard]] bool in_use() const { return users_ != 0 || readers_ != 0; }
+
+    // For the thread that records; the pool's mutex is held.
+
+    /// To kInitial or kRecording, with nothing named. False: it is in use.
+    [[nodiscard]] bool start_again(Recording state);
+    /// Each object is listed once. Not for command buffers, nor for objects that may go before the
+    /// recording runs: layouts (vkDestroyPipelineLayout).
+    void name(std::span<Object* const> objects);
+    void name(const Secondary& secondary) { secondaries_.push_back(secondary); }
+    /// The end of the recording, from where on others may use it.
+    void finish(Recording state) { state_ = state; }
+
+    // From any thread.
+
+    /// While another command buffer's recording takes it in. The number of its recording; 0: it is
+    /// not complete.
+    [[nodiscard]] uint64_t start_reading();
+    void end_reading() { --readers_; }
+
+    /// Holds what it names until end_use(). False, and nothing is held: it is not complete, it has
+    /// been recorded anew since `recording` (0: never mind), or something is gone.
+    [[nodiscard]] bool start_use(HandleTable& table, uint64_t recording);
+    void end_use(HandleTable& table);
+    /// While it is in use.
+    [[nodiscard]] const std::vector<Secondary>& secondaries() const { return secondaries_; }
+
+  private:
+    std::mutex mutex_;  ///< of all changes of state_ to or from kExecutable, and of uses
+    std::atomic<Recording> state_ = Recording::kInitial;
+    std::atomic<uint32_t> users_ = 0;
+    std::atomic<uint32_t> readers_ = 0;
+    std::atomic<uint64_t> recording_ = 0;
+    // Changed while it records, by one thread; read while it is in use.
+    std::vector<uint64_t> named_;  ///< ids
+    std::vector<Secondary> secondaries_;
+    std::vector<Object*> held_;  ///< while users_ is not 0; guarded by mutex_
 };
 
 }  // namespace swede::gfxstream::vulkan

@@ -22,8 +22,10 @@ inline constexpr uint64_t kPipeline = 64 << 10;
 inline constexpr uint64_t kPipelineCode = 16;
 
 // Beyond these, whatever was paid.
-inline constexpr uint64_t kMostSets = 1 << 20;         ///< of a pool
-inline constexpr uint64_t kMostDescriptors = 1 << 24;  ///< of a pool or a layout
-inline constexpr uint64_t kMostPipelines = 1024;       ///< of one call
+inline constexpr uint64_t kMostSets = 1 << 20;            ///< of a pool
+inline constexpr uint64_t kMostDescriptors = 1 << 24;     ///< of a pool or a layout
+inline constexpr uint64_t kMostImmutableSamplers = 4096;  ///< of a layout
+inline constexpr uint64_t kMostAttachments = 1024;
+inline constexpr uint64_t kMostPipelines = 1024;  ///< of one call
 
 }  // namespace swede::gfxstream::vulkan::cost

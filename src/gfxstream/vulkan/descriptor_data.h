@@ -6,11 +6,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/budget.h"
+#include "gfxstream/vulkan/held_objects.h"
 #include "gfxstream/vulkan/object.h"
 #include "gfxstream/vulkan/set_bindings.h"
 
@@ -24,6 +26,8 @@ struct DescriptorCounts {
 };
 
 struct SetLayoutData : ObjectData {
+    explicit SetLayoutData(HandleTable& table) : samplers(table) {}
+    HeldObjects samplers;  ///< immutable ones
     DescriptorCounts counts;
     std::shared_ptr<const SetBindings> bindings;
     Budget::Charge charge;
@@ -36,6 +40,8 @@ struct PipelineLayoutData : ObjectData {
 /// What a pool has left. Drivers of the CPU take memory for sets as they come and do not look how
 /// many were asked for when the pool was made.
 struct DescriptorPoolData : ObjectData {
+    std::mutex mutex;         ///< of the driver's calls on the pool and its sets
+    bool frees_sets = false;  ///< one by one: CREATE_FREE_DESCRIPTOR_SET
     uint64_t most_sets = 0;
     uint64_t most_descriptors = 0;
     std::atomic<uint64_t> sets = 0;
@@ -71,7 +77,8 @@ struct DescriptorSetData : ObjectData {
     }
 
     const uint32_t dynamic;
-    bool fits = false;  ///< the pool had room
+    bool fits = false;   ///< the pool had room
+    bool freed = false;  ///< by itself: the driver is told once nothing uses it
 
   private:
     DescriptorPoolData& pool_;
@@ -79,6 +86,9 @@ struct DescriptorSetData : ObjectData {
     const uint32_t variable_;
     const std::shared_ptr<const SetBindings> bindings_;
 };
+
+/// What HandleTable calls when nothing uses a set any more.
+void free_descriptor_set(Object& set);
 
 /// Whether the set has room for a write of that type; `call`, a Call or a Decoder, fails if not.
 template <typename Failing>

@@ -98,6 +98,8 @@ VkResult Session::vkCreateDescriptorPool(Call&, Object& device,
                                          const VkDescriptorPoolCreateInfo* pCreateInfo,
                                          uint64_t* pDescriptorPool) {
     auto data = std::make_unique<DescriptorPoolData>();
+    data->frees_sets =
+        (pCreateInfo->flags & VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT) != 0;
     data->most_sets = pCreateInfo->maxSets;
     uint64_t bytes = data->most_sets * cost::kDescriptorSet;
     for (const VkDescriptorPoolSize& size :
@@ -125,7 +127,11 @@ void Session::vkDestroyDescriptorPool(Call&, Object&, Object* descriptorPool) {
 
 VkResult Session::vkResetDescriptorPool(Call&, Object& device, Object& descriptorPool,
                                         VkDescriptorPoolResetFlags flags) {
+    auto& data = descriptorPool.get<DescriptorPoolData>();
     table_.remove_children(descriptorPool);
+    // Sets that were submitted are there until that is done.
+    if (!wait_for_work(device, [&] { return data.sets == 0; })) return VK_ERROR_DEVICE_LOST;
+    const std::lock_guard lock(data.mutex);
     return functions_of(device).vkResetDescriptorPool(device.as<VkDevice>(),
                                                       descriptorPool.as<VkDescriptorPool>(), flags);
 }
@@ -168,8 +174,11 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
     info.descriptorPool = pool->as<VkDescriptorPool>();
     info.pSetLayouts = layouts;
     if (count == 0) return VK_SUCCESS;
-    VkResult result =
-        functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);
+    VkResult result = VK_SUCCESS;
+    {
+        const std::lock_guard lock(pool->get<DescriptorPoolData>().mutex);
+        result = functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);
+    }
     for (uint32_t i = 0; result == VK_SUCCESS && i < count; ++i)
         pDescriptorSets[i] =
             adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result, std::move(data[i]));
@@ -180,11 +189,9 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
     return result;
 }
 
-VkResult Session::vkFreeDescriptorSets(Call& call, Object& device, Object& descriptorPool, uint32_t,
+VkResult Session::vkFreeDescriptorSets(Call& call, Object&, Object& descriptorPool, uint32_t,
                                        std::span<Object* const> pDescriptorSets) {
-    auto* const sets = room_for<VkDescriptorSet>(call, pDescriptorSets.size());
-    if (sets == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    uint32_t count = 0;
+    const bool frees = descriptorPool.get<DescriptorPoolData>().frees_sets;
     for (Object* const set : pDescriptorSets) {
         if (set == nullptr) continue;
         if (set->parent != &descriptorPool) {
@@ -192,11 +199,19 @@ VkResult Session::vkFreeDescriptorSets(Call& call, Object& device, Object& descr
             return VK_ERROR_UNKNOWN;
         }
         // A set that is named twice is unknown the second time.
-        if (table_.remove(set->id, set->type)) sets[count++] = set->as<VkDescriptorSet>();
+        if (table_.remove(set->id, set->type)) set->get<DescriptorSetData>().freed = frees;
     }
-    if (count == 0) return VK_SUCCESS;
-    return functions_of(device).vkFreeDescriptorSets(
-        device.as<VkDevice>(), descriptorPool.as<VkDescriptorPool>(), count, sets);
+    return VK_SUCCESS;
+}
+
+void free_descriptor_set(Object& set) {
+    // All others go with their pool, or when it is reset; so do those that no guest has heard of.
+    if (set.data == nullptr || !set.get<DescriptorSetData>().freed) return;
+    const Object& pool = *set.parent;
+    const std::lock_guard lock(pool.get<DescriptorPoolData>().mutex);
+    const auto handle = set.as<VkDescriptorSet>();
+    (void)functions_of(set).vkFreeDescriptorSets(device_handle(set), pool.as<VkDescriptorPool>(), 1,
+                                                 &handle);
 }
 
 VkResult Session::vkCreateDescriptorUpdateTemplate(

@@ -10,6 +10,7 @@
 
 #include "gfxstream/vulkan/generated/dispatch.h"
 #include "gfxstream/vulkan/object.h"
+#include "gfxstream/vulkan/pending_work.h"
 #include "gfxstream/vulkan/pipeline_cache.h"
 
 namespace swede::gfxstream::vulkan {
@@ -22,6 +23,12 @@ struct InstanceData : ObjectData {
 /// Of a VkQueue. Guests ask for a queue many times and get the same id.
 struct QueueData : ObjectData {
     std::mutex mutex;  ///< Vulkan wants a queue's submissions from one thread at a time
+    // Guarded by mutex:
+    VkSemaphore done = VK_NULL_HANDLE;  ///< a timeline: submissions that are done; made when needed
+    uint64_t submitted = 0;             ///< what `done` counts to once all is done
+    PendingWork pending;
+    std::vector<Object*> spare;  ///< empty; keeps its memory
+    bool closed = false;         ///< takes no more submissions: its device is about to go
 };
 
 struct DeviceData : ObjectData {

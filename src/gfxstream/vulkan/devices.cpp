@@ -49,6 +49,21 @@ bool accept_features(VkDeviceCreateInfo& info) {
     return true;
 }
 
+/// Queues count what they have done by a timeline semaphore, whether or not the guest uses these.
+/// `own` is put into the chain where it has to be, and must stay.
+void enable_timelines(VkDeviceCreateInfo& info, VkPhysicalDeviceTimelineSemaphoreFeatures& own) {
+    auto* const core = find_in_chain<VkPhysicalDeviceVulkan12Features>(
+        info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES);
+    auto* const theirs = find_in_chain<VkPhysicalDeviceTimelineSemaphoreFeatures>(
+        info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES);
+    if (core != nullptr) core->timelineSemaphore = VK_TRUE;
+    if (theirs != nullptr) theirs->timelineSemaphore = VK_TRUE;
+    if (core != nullptr || theirs != nullptr) return;
+    own.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
+    own.timelineSemaphore = VK_TRUE;
+    push_to_chain(info, own);
+}
+
 /// Drivers trust what the specification forbids here.
 bool accept_queues(const VkDeviceCreateInfo& info,
                    std::span<const VkQueueFamilyProperties> families) {
@@ -78,6 +93,8 @@ VkResult Session::vkCreateDevice(Call& call, Object& physicalDevice,
     drop_from_chain(info, is_ours);
     if (!accept_queues(info, host_.queue_families())) return VK_ERROR_INITIALIZATION_FAILED;
     if (!accept_features(info)) return VK_ERROR_FEATURE_NOT_PRESENT;
+    VkPhysicalDeviceTimelineSemaphoreFeatures timelines{};
+    enable_timelines(info, timelines);
 
     const char** const names = room_for<const char*>(call, size_t{info.enabledExtensionCount} + 1);
     if (names == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -141,7 +158,7 @@ bool Session::add_queues(Object& device, std::span<const VkDeviceQueueCreateInfo
 
 void Session::vkDestroyDevice(Call&, Object& device) {
     // Guests rely on us to wait (their driver does not), and may leave children behind.
-    (void)wait_until_device_is_idle(device, std::chrono::steady_clock::time_point::max());
+    (void)close_device(device, Clock::time_point::max());
     if (must_return()) return;  // what runs is left to the end of the context
     table_.remove(device.id, ObjectType::kDevice);
 }

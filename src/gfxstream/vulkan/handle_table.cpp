@@ -57,6 +57,7 @@ Object* HandleTable::add(ObjectType type, uint64_t driver, Object* parent, Objec
     object.parent = parent;
     object.device = type == ObjectType::kDevice ? &object : device;
     object.data = std::move(data);
+    object.named_by.store(0, std::memory_order_relaxed);
     slot->first_child = nullptr;
     live_.fetch_add(1, std::memory_order_relaxed);
     if (parent == nullptr) {

@@ -9,6 +9,7 @@
 
 #include "gfxstream/vulkan/call.h"
 #include "gfxstream/vulkan/device_data.h"
+#include "gfxstream/vulkan/held_objects.h"
 #include "gfxstream/vulkan/object.h"
 
 namespace swede::gfxstream::vulkan {
@@ -30,6 +31,14 @@ namespace swede::gfxstream::vulkan {
     if (object != nullptr && object->device == device.device) return object;
     call.in.fail("There is no {} {:#x} here.", name_of(type), id);
     return nullptr;
+}
+
+/// Has `holder` keep what the packet names by this handle of the driver's. False, and the call has
+/// failed: it has gone.
+[[nodiscard]] inline bool hold(Call& call, ObjectType type, uint64_t driver, HeldObjects& holder) {
+    const Object* const object = call.ring.pins.find(type, driver);
+    return (object != nullptr && holder.hold(*object)) ||
+           call.in.fail("A {} is used that has gone.", name_of(type));
 }
 
 /// An array of the arena; null, and the call has failed, when there is no room.

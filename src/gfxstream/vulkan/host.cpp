@@ -270,8 +270,8 @@ Result<void> find_memory_types(Candidate& candidate) {
 /// An Error says why guests cannot have the device.
 Result<void> try_out(Candidate& candidate) {
     const uint32_t version = candidate.properties.apiVersion;
-    if (version < VK_API_VERSION_1_1)
-        return fail(ErrorCode::kUnsupported, "It has Vulkan {}.{}, and 1.1 is needed.",
+    if (version < VK_API_VERSION_1_2)  // for its timeline semaphores
+        return fail(ErrorCode::kUnsupported, "It has Vulkan {}.{}, and 1.2 is needed.",
                     VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
     if (!has(candidate.extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME))
         return fail(ErrorCode::kUnsupported, "Its driver has no {}.",

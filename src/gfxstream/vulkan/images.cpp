@@ -91,13 +91,16 @@ void Session::vkDestroyImage(Call&, Object&, Object* image) {
     if (image != nullptr) table_.remove(image->id, image->type);
 }
 
-VkResult Session::vkCreateImageView(Call&, Object& device, const VkImageViewCreateInfo* pCreateInfo,
-                                    uint64_t* pView) {
+VkResult Session::vkCreateImageView(Call& call, Object& device,
+                                    const VkImageViewCreateInfo* pCreateInfo, uint64_t* pView) {
+    auto data = std::make_unique<MadeOfOthers>(table_);
+    if (!hold(call, ObjectType::kImage, raw(pCreateInfo->image), data->others))
+        return VK_ERROR_UNKNOWN;
     VkImageView made = VK_NULL_HANDLE;
     VkResult result =
         functions_of(device).vkCreateImageView(device.as<VkDevice>(), pCreateInfo, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    *pView = adopt(ObjectType::kImageView, raw(made), device, result);
+    *pView = adopt(ObjectType::kImageView, raw(made), device, result, std::move(data));
     return result;
 }
 

@@ -112,10 +112,8 @@ VkResult Session::vkCreateInstance(Call& call, const VkInstanceCreateInfo* pCrea
 
 void Session::vkDestroyInstance(Call&, Object& instance) {
     // Guests may leave devices in it (Mesa's never do); work may still run on these.
-    if (wait_until_instance_is_idle(instance, std::chrono::steady_clock::time_point::max()) ==
-            VK_ERROR_DEVICE_LOST &&
-        must_return())
-        return;
+    (void)close_devices(instance, Clock::time_point::max());
+    if (must_return()) return;  // what runs is left to the end of the context
     const std::lock_guard lock(instances_mutex_);
     std::erase(instances_, instance.id);
     table_.remove(instance.id, ObjectType::kInstance);

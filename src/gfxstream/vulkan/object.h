@@ -25,6 +25,8 @@ struct Object {
                                ///< held by a pin for as long as this lives
     Object* device = nullptr;  ///< the VkDevice it belongs to; itself for a device; null above
     std::unique_ptr<ObjectData> data;
+    /// The recording that named it last (CommandBufferData::name), so that each lists it once.
+    std::atomic<uint64_t> named_by = 0;
 
     template <typename T>
     [[nodiscard]] T as() const {  ///< the driver's handle: object.as<VkBuffer>()

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "gfxstream/vulkan/handle_table.h"
@@ -60,18 +61,19 @@ class Pins {
             table_->unpin(object);
         }
     }
-    /// The same once there are many: those of the commands before are likely to be named again.
-    void release_some_to(size_t mark) {
-        if (pinned_.size() - mark > kRecent) release_to(mark);
+    /// What was pinned since then; an object may be there more than once.
+    [[nodiscard]] std::span<Object* const> since(size_t mark) const {
+        return std::span(pinned_).subspan(mark);
     }
     void release_all() {
         release_to(0);
         if (pinned_.capacity() > kKept) pinned_.shrink_to_fit();
     }
 
-  private:
+    /// Objects that pin() finds without the table.
     static constexpr size_t kRecent = 128;
 
+  private:
     [[nodiscard]] Object*& recent_of(uint64_t id) { return recent_[id % kRecent]; }
 
     HandleTable* table_ = nullptr;

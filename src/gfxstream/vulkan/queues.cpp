@@ -2,27 +2,54 @@
 // Submissions. Guests send them without waiting for an answer, so that failures stick to the device
 // and come out of the next wait. Structures keep the guest's ids, since whether a command buffer
 // may run is ours to check: drivers trust it.
-#include <cstring>
+#include <algorithm>
 
 #include "base/log.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/command_data.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
+#include "gfxstream/vulkan/sync_data.h"
 
 namespace swede::gfxstream::vulkan {
 namespace {
 
 log::Module log_("gfxstream");
 
-template <typename T>
-VkResult replace_ids(Call& call, const Object& device, T* handles, uint32_t count) {
+/// An object that the submission holds until it is done; null, and the call has failed.
+Object* hold(Call& call, ObjectType type, uint64_t id, const Object& device) {
+    if (look_up(call, type, id, device) == nullptr) return nullptr;
+    Object* const object = call.session.table().pin(type, id);
+    if (object == nullptr) {
+        call.in.fail("There is no {} {:#x} any more.", name_of(type), id);
+        return nullptr;
+    }
+    call.ring.held.push_back(object);
+    return object;
+}
+
+VkResult replace_ids(Call& call, const Object& device, VkSemaphore* handles, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) {
-        const Object* const object = look_up(call, kObjectTypeOf<T>, guest_id(handles[i]), device);
+        const Object* const object =
+            hold(call, ObjectType::kSemaphore, guest_id(handles[i]), device);
         if (object == nullptr) return VK_ERROR_UNKNOWN;
-        handles[i] = object->as<T>();
+        handles[i] = object->as<VkSemaphore>();
     }
     return VK_SUCCESS;
+}
+
+/// Has a command buffer's recording hold what it names. `recording`: the one that is meant; 0: any.
+bool hold_recording(Call& call, const Object& device, uint64_t id, uint64_t recording) {
+    HandleTable& table = call.session.table();
+    Object* const object = table.pin(ObjectType::kCommandBuffer, id);
+    if (object == nullptr) return false;
+    if (object->device != device.device ||
+        !object->get<CommandBufferData>().start_use(table, recording)) {
+        table.unpin(object);
+        return false;
+    }
+    call.ring.held.push_back(object);
+    return true;
 }
 
 /// The driver's handle of a command buffer that may be submitted.
@@ -31,7 +58,7 @@ VkResult replace_command_buffer(Call& call, const Object& device, VkCommandBuffe
         look_up(call, ObjectType::kCommandBuffer, guest_id(handle), device);
     if (object == nullptr) return VK_ERROR_UNKNOWN;
     const auto& data = object->get<CommandBufferData>();
-    switch (data.state.load()) {
+    switch (data.state()) {
         case Recording::kExecutable:
             break;
         case Recording::kInvalid:
@@ -46,7 +73,13 @@ VkResult replace_command_buffer(Call& call, const Object& device, VkCommandBuffe
         return VK_ERROR_UNKNOWN;
     }
     handle = object->as<VkCommandBuffer>();
-    return VK_SUCCESS;
+    bool held = hold_recording(call, device, object->id, 0);
+    if (held)
+        for (const CommandBufferData::Secondary& one : data.secondaries())
+            held = held && hold_recording(call, device, one.id, one.recording);
+    if (held) return VK_SUCCESS;
+    log_.warn("A command buffer of the guest is submitted, and something that it names has gone.");
+    return VK_ERROR_DEVICE_LOST;
 }
 
 bool is_timeline(VkStructureType type) {
@@ -108,6 +141,62 @@ VkResult prepare(Call& call, const Object& device, VkSubmitInfo2& info) {
     return prepare(call, device, info.pSignalSemaphoreInfos, info.signalSemaphoreInfoCount);
 }
 
+template <typename Info>
+constexpr VkStructureType kSubmitInfoType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+template <>
+constexpr VkStructureType kSubmitInfoType<VkSubmitInfo2> = VK_STRUCTURE_TYPE_SUBMIT_INFO_2;
+
+/// Has a batch, the last one of its submission, set the queue's timeline to `value` as well: a
+/// signal covers all that was submitted to the queue before. False: no room.
+bool add_signal(Call& call, VkSubmitInfo& info, VkSemaphore timeline, uint64_t value) {
+    const uint32_t count = info.signalSemaphoreCount;
+    auto* const semaphores = room_for<VkSemaphore>(call, size_t{count} + 1);
+    auto* const values = room_for<uint64_t>(call, size_t{count} + 1);
+    auto* chained = find_in_chain<VkTimelineSemaphoreSubmitInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
+    if (chained == nullptr) {
+        chained = room_for<VkTimelineSemaphoreSubmitInfo>(call, 1);
+        if (chained == nullptr) return false;
+        chained->sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+        push_to_chain(info, *chained);
+    }
+    if (semaphores == nullptr || values == nullptr) return false;
+    std::copy_n(info.pSignalSemaphores, count, semaphores);
+    if (chained->signalSemaphoreValueCount != 0)  // then there are enough: check_values()
+        std::copy_n(chained->pSignalSemaphoreValues, count, values);
+    semaphores[count] = timeline;
+    values[count] = value;
+    info.signalSemaphoreCount = count + 1;
+    info.pSignalSemaphores = semaphores;
+    chained->signalSemaphoreValueCount = count + 1;
+    chained->pSignalSemaphoreValues = values;
+    return true;
+}
+
+bool add_signal(Call& call, VkSubmitInfo2& info, VkSemaphore timeline, uint64_t value) {
+    const uint32_t count = info.signalSemaphoreInfoCount;
+    auto* const signals = room_for<VkSemaphoreSubmitInfo>(call, size_t{count} + 1);
+    if (signals == nullptr) return false;
+    std::copy_n(info.pSignalSemaphoreInfos, count, signals);
+    signals[count].sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO;
+    signals[count].semaphore = timeline;
+    signals[count].value = value;
+    signals[count].stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT;
+    info.signalSemaphoreInfoCount = count + 1;
+    info.pSignalSemaphoreInfos = signals;
+    return true;
+}
+
+VkResult make_timeline(const Object& queue, VkSemaphore& made) {
+    VkSemaphoreTypeCreateInfo type{};
+    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
+    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+    VkSemaphoreCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
+    info.pNext = &type;
+    return functions_of(queue).vkCreateSemaphore(device_handle(queue), &info, nullptr, &made);
+}
+
 /// For submissions whose failure nobody hears: what the application waits for would never come.
 void remember(Call& call, const Object& queue, VkResult result) {
     if (result == VK_SUCCESS || call.in.failed()) return;
@@ -127,15 +216,73 @@ VkResult Session::submit(Call& call, Object& queue, std::span<const Info> submit
         call.in.fail("The device has no such submission.");
         return VK_ERROR_UNKNOWN;
     }
+    if (submits.empty() && fence == nullptr) return VK_SUCCESS;
+    VkResult result = VK_SUCCESS;
     for (const Info& info : submits) {
-        const VkResult result = prepare(call, queue, const_cast<Info&>(info));
-        if (result != VK_SUCCESS) return result;
+        result = prepare(call, queue, const_cast<Info&>(info));
+        if (result != VK_SUCCESS) break;
     }
-    const std::lock_guard lock(queue.get<QueueData>().mutex);
-    const VkResult result = (data.vk.*function)(
-        queue.as<VkQueue>(), static_cast<uint32_t>(submits.size()), submits.data(),
-        fence != nullptr ? fence->as<VkFence>() : VK_NULL_HANDLE);
-    if (result == VK_ERROR_DEVICE_LOST) data.lost = true;
+    if (result == VK_SUCCESS && fence != nullptr) result = hold_fence(call, *fence);
+    if (result == VK_SUCCESS) result = submit_prepared(call, queue, submits, fence, function);
+    while (!call.ring.held.empty()) {  // it came to no submission
+        Object* const object = call.ring.held.back();
+        call.ring.held.pop_back();
+        let_go(*object);
+    }
+    return result;
+}
+
+VkResult Session::hold_fence(Call& call, Object& fence) {
+    auto& pending = fence.get<FenceData>().pending;
+    // Drivers take it as the fence of the later one, and free it with the first.
+    if (pending.exchange(true)) {
+        let_go_of_finished_work(*fence.device, Unfinished::kKeep);
+        if (pending.exchange(true)) {
+            call.in.fail("The fence {:#x} is submitted twice.", fence.id);
+            return VK_ERROR_UNKNOWN;
+        }
+    }
+    if (table_.pin(fence.type, fence.id) == nullptr) {
+        pending = false;
+        call.in.fail("There is no fence {:#x} any more.", fence.id);
+        return VK_ERROR_UNKNOWN;
+    }
+    call.ring.held.push_back(&fence);
+    return VK_SUCCESS;
+}
+
+template <typename Info, typename Function>
+VkResult Session::submit_prepared(Call& call, Object& queue, std::span<const Info> submits,
+                                  Object* fence, Function DeviceFunctions::* function) {
+    /// So many unfinished ones are looked through when another one is submitted.
+    constexpr size_t kMany = 8;
+    DeviceData& device = device_data(queue);
+    auto& data = queue.get<QueueData>();
+    std::vector<Object*>& held = call.ring.held;
+    Info alone{};
+    alone.sType = kSubmitInfoType<Info>;
+    if (submits.empty()) submits = std::span(&alone, 1);
+    VkResult result = VK_SUCCESS;
+    bool many = false;
+    {
+        const std::lock_guard lock(data.mutex);
+        if (data.closed) return VK_ERROR_DEVICE_LOST;
+        if (!data.pending.has_room_for(held.size())) return VK_ERROR_OUT_OF_HOST_MEMORY;
+        if (data.done == VK_NULL_HANDLE) result = make_timeline(queue, data.done);
+        if (result == VK_SUCCESS &&
+            !add_signal(call, const_cast<Info&>(submits.back()), data.done, data.submitted + 1))
+            result = VK_ERROR_OUT_OF_HOST_MEMORY;
+        if (result != VK_SUCCESS) return result;
+        result = (device.vk.*function)(queue.as<VkQueue>(), static_cast<uint32_t>(submits.size()),
+                                       submits.data(),
+                                       fence != nullptr ? fence->as<VkFence>() : VK_NULL_HANDLE);
+        if (result == VK_ERROR_DEVICE_LOST) device.lost = true;
+        if (result != VK_SUCCESS) return result;
+        data.pending.add(++data.submitted, held);
+        held.clear();
+        many = data.pending.submissions() >= kMany;
+    }
+    if (many) let_go_of_finished(queue, Unfinished::kKeep);
     return result;
 }
 
@@ -174,9 +321,7 @@ void Session::vkQueueBindSparseAsyncGOOGLE(Call& call, Object& queue, uint32_t b
 }
 
 VkResult Session::vkQueueWaitIdle(Call&, Object& queue) {
-    Object* const one = &queue;
-    return wait_until_idle(*queue.device, std::span(&one, 1),
-                           std::chrono::steady_clock::time_point::max());
+    return wait_until_idle(queue, Clock::time_point::max());
 }
 
 void Session::vkQueueWaitIdleAsyncGOOGLE(Call& call, Object& queue) {
@@ -184,7 +329,7 @@ void Session::vkQueueWaitIdleAsyncGOOGLE(Call& call, Object& queue) {
 }
 
 VkResult Session::vkDeviceWaitIdle(Call&, Object& device) {
-    return wait_until_device_is_idle(device, std::chrono::steady_clock::time_point::max());
+    return wait_until_device_is_idle(device, Clock::time_point::max());
 }
 
 }  // namespace swede::gfxstream::vulkan

@@ -6,6 +6,7 @@
 
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/command_data.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/render_pass_data.h"
 #include "gfxstream/vulkan/session.h"
@@ -13,7 +14,8 @@
 namespace swede::gfxstream::vulkan {
 namespace {
 
-struct FramebufferData : ObjectData {
+struct FramebufferData : MadeOfOthers {
+    using MadeOfOthers::MadeOfOthers;
     uint32_t attachments = 0;
     bool imageless = false;
 };
@@ -99,7 +101,7 @@ VkResult Session::vkCreateFramebuffer(Call& call, Object& device,
                                       uint64_t* pFramebuffer) {
     const Object* const pass =
         call.ring.pins.find(ObjectType::kRenderPass, raw(pCreateInfo->renderPass));
-    auto data = std::make_unique<FramebufferData>();
+    auto data = std::make_unique<FramebufferData>(table_);
     data->attachments = pCreateInfo->attachmentCount;
     data->imageless = (pCreateInfo->flags & VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT) != 0;
     const std::span views(pCreateInfo->pAttachments,
@@ -110,6 +112,9 @@ VkResult Session::vkCreateFramebuffer(Call& call, Object& device,
                      data->attachments);
         return VK_ERROR_UNKNOWN;
     }
+    if (views.size() > cost::kMostAttachments) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    for (const VkImageView view : views)
+        if (!hold(call, ObjectType::kImageView, raw(view), data->others)) return VK_ERROR_UNKNOWN;
     VkFramebuffer made = VK_NULL_HANDLE;
     VkResult result = functions_of(device).vkCreateFramebuffer(device.as<VkDevice>(), pCreateInfo,
                                                                nullptr, &made);

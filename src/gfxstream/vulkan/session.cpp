@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gfxstream/vulkan/command_data.h"
 #include "gfxstream/vulkan/commands.h"
+#include "gfxstream/vulkan/descriptor_data.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/host.h"
 
@@ -19,10 +20,21 @@ log::Module log_("gfxstream");
 constexpr std::chrono::seconds kLastWait{5};
 
 void destroy_object(Object& object) {
-    if (object.type != ObjectType::kCommandBuffer) return destroy_driver_object(object);
-    // Its pool's memory is in use while another command buffer of the pool is recorded.
-    const std::lock_guard lock(object.parent->get<CommandPoolData>().mutex);
-    destroy_driver_object(object);
+    switch (object.type) {
+        case ObjectType::kCommandBuffer: {
+            // Its pool's memory is in use while another command buffer of the pool is recorded.
+            const std::lock_guard lock(object.parent->get<CommandPoolData>().mutex);
+            return destroy_driver_object(object);
+        }
+        case ObjectType::kDescriptorSet:
+            return free_descriptor_set(object);
+        case ObjectType::kQueue:
+            if (const VkSemaphore done = object.get<QueueData>().done; done != VK_NULL_HANDLE)
+                functions_of(object).vkDestroySemaphore(device_handle(object), done, nullptr);
+            return;
+        default:
+            return destroy_driver_object(object);
+    }
 }
 
 }  // namespace
@@ -44,7 +56,7 @@ Session::~Session() {
         instances_.pop_back();
         Object* const instance = table_.pin(ObjectType::kInstance, id);
         if (instance == nullptr) continue;
-        if (wait_until_instance_is_idle(*instance, deadline) == VK_TIMEOUT) {
+        if (close_devices(*instance, deadline) == VK_TIMEOUT) {
             log_.error("A Vulkan driver is still busy after {} s; its process is given up.",
                        kLastWait.count());
             std::_Exit(EXIT_FAILURE);

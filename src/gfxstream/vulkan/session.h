@@ -50,6 +50,7 @@ class Session {
   public:
     /// A wait inside a handler looks whether it was abandoned this often.
     static constexpr std::chrono::milliseconds kSlice{10};
+    using Clock = std::chrono::steady_clock;
 
     [[nodiscard]] static Result<std::shared_ptr<Session>> create(Host& host,
                                                                  SessionServices& services);
@@ -100,21 +101,52 @@ class Session {
     [[nodiscard]] bool add_queues(Object& device,
                                   std::span<const VkDeviceQueueCreateInfo> families);
 
-    // queues.cpp, sync.cpp
+    // queues.cpp
     template <typename Info, typename Function>
     [[nodiscard]] VkResult submit(Call& call, Object& queue, std::span<const Info> submits,
                                   Object* fence, Function DeviceFunctions::* function);
+    template <typename Info, typename Function>
+    [[nodiscard]] VkResult submit_prepared(Call& call, Object& queue, std::span<const Info> submits,
+                                           Object* fence, Function DeviceFunctions::* function);
+    [[nodiscard]] VkResult hold_fence(Call& call, Object& fence);
+
+    // work.cpp
+    /// What becomes of submissions that are not done.
+    enum class Unfinished : uint8_t {
+        kKeep,
+        kClose,  ///< they have no end any more; the queue takes no others
+    };
+    /// Ends what a submission (queues.cpp) holds: a pin, and a use of command buffers and fences.
+    void let_go(Object& object);
+    void let_go_of_finished(Object& queue, Unfinished unfinished);
+    void let_go_of_finished_work(Object& device, Unfinished unfinished);
+    template <typename Visit>
+    void for_each_queue(Object& device, Visit&& visit);
+    /// A slice at most.
+    void wait_for_some_work(Object& device);
+    /// Until `done()`, which submissions that are not done keep from being true. False: the context
+    /// ends. No lock of a pool is held.
+    template <typename Done>
+    [[nodiscard]] bool wait_for_work(Object& device, Done&& done) {
+        let_go_of_finished_work(device, Unfinished::kKeep);
+        while (!done()) {
+            if (must_return()) return false;
+            wait_for_some_work(device);
+            let_go_of_finished_work(device, Unfinished::kKeep);
+        }
+        return true;
+    }
+    /// Until all that was submitted is done.
+    [[nodiscard]] VkResult wait_until_idle(Object& queue, Clock::time_point deadline);
+    [[nodiscard]] VkResult wait_until_device_is_idle(Object& device, Clock::time_point deadline);
+    /// The same before it goes: nothing is submitted any more.
+    [[nodiscard]] VkResult close_device(Object& device, Clock::time_point deadline);
+    [[nodiscard]] VkResult close_devices(Object& instance, Clock::time_point deadline);
+
+    // sync.cpp
     /// Until `deadline`; VK_TIMEOUT when it passed, VK_ERROR_DEVICE_LOST when abandoned.
     [[nodiscard]] VkResult wait_for_fences(Object& device, std::span<const VkFence> fences,
-                                           bool all,
-                                           std::chrono::steady_clock::time_point deadline);
-    /// Until all that was submitted to the queues is done.
-    [[nodiscard]] VkResult wait_until_idle(Object& device, std::span<Object* const> queues,
-                                           std::chrono::steady_clock::time_point deadline);
-    [[nodiscard]] VkResult wait_until_device_is_idle(
-        Object& device, std::chrono::steady_clock::time_point deadline);
-    [[nodiscard]] VkResult wait_until_instance_is_idle(
-        Object& instance, std::chrono::steady_clock::time_point deadline);
+                                           bool all, Clock::time_point deadline);
 
     // memory.cpp
     /// `blob_id`: the guest's name for it; none: it is never mapped.

@@ -45,7 +45,7 @@ DescriptorCounts counts_of(const VkDescriptorSetLayoutCreateInfo& info) {
 VkResult Session::vkCreateDescriptorSetLayout(Call& call, Object& device,
                                               const VkDescriptorSetLayoutCreateInfo* pCreateInfo,
                                               uint64_t* pSetLayout) {
-    auto data = std::make_unique<SetLayoutData>();
+    auto data = std::make_unique<SetLayoutData>(table_);
     data->counts = counts_of(*pCreateInfo);
     if (data->counts.all > cost::kMostDescriptors) return VK_ERROR_OUT_OF_HOST_MEMORY;
     const auto* const flags = find_in_chain<VkDescriptorSetLayoutBindingFlagsCreateInfo>(
@@ -64,7 +64,14 @@ VkResult Session::vkCreateDescriptorSetLayout(Call& call, Object& device,
     for (const VkDescriptorSetLayoutBinding& binding :
          std::span(pCreateInfo->pBindings, pCreateInfo->bindingCount)) {
         places = std::max<uint64_t>(places, uint64_t{binding.binding} + 1);
-        if (binding.pImmutableSamplers != nullptr) samplers += binding.descriptorCount;
+        if (binding.pImmutableSamplers == nullptr) continue;
+        samplers += binding.descriptorCount;
+        if (samplers > cost::kMostImmutableSamplers) return VK_ERROR_OUT_OF_HOST_MEMORY;
+        for (const VkSampler sampler :
+             std::span(binding.pImmutableSamplers, binding.descriptorCount))
+            if (sampler != VK_NULL_HANDLE &&
+                !hold(call, ObjectType::kSampler, raw(sampler), data->samplers))
+                return VK_ERROR_UNKNOWN;
     }
     if (!pay(places * cost::kBinding + samplers * cost::kDescriptor, data->charge))
         return VK_ERROR_OUT_OF_HOST_MEMORY;

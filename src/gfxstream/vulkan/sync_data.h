@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 
@@ -12,6 +13,8 @@ struct FenceData : ObjectData {
     /// Keeps resets and the waits of exported fences, which the guest does not know of, apart.
     std::mutex mutex;
     uint32_t resets = 0;  ///< guarded by mutex
+    /// Submitted, and the submission may not be done yet.
+    std::atomic<bool> pending = false;
 };
 
 }  // namespace swede::gfxstream::vulkan
