@@ -70,6 +70,78 @@ TEST_F(NullSessionTest, ListsWithoutAPlaceForTheirLength_LoseTheContext) {
         .self = program.physical, .format = VK_FORMAT_R8G8B8A8_UNORM});
 }
 
+/// What a program hears of its device on each of its ways.
+void expect_lost(Program& program, VkFence fence, VkSemaphore semaphore) {
+    EXPECT_EQ(program.wait(fence, UINT64_MAX), VK_ERROR_DEVICE_LOST);
+    EXPECT_EQ(program.result_of(guest::vkGetFenceStatus{.self = program.device, .fence = fence}),
+              VK_ERROR_DEVICE_LOST);
+    const uint64_t value = 1;
+    VkSemaphoreWaitInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
+    info.semaphoreCount = 1;
+    info.pSemaphores = &semaphore;
+    info.pValues = &value;
+    EXPECT_EQ(program.result_of(guest::vkWaitSemaphores{
+                  .self = program.device, .pWaitInfo = &info, .timeout = UINT64_MAX}),
+              VK_ERROR_DEVICE_LOST);
+    EXPECT_EQ(program.result_of(guest::vkQueueWaitIdle{.self = program.queue}),
+              VK_ERROR_DEVICE_LOST);
+    EXPECT_EQ(program.result_of(guest::vkDeviceWaitIdle{.self = program.device}),
+              VK_ERROR_DEVICE_LOST);
+}
+
+class LosingDriver : public NullSessionTest, public ::testing::WithParamInterface<const char*> {
+  protected:
+    /// The driver's next call, which the parameter names, says that the device is lost.
+    void lose() {
+        const std::string_view call = GetParam();
+        vulkan_null::fail_after(0, VK_ERROR_DEVICE_LOST);
+        if (call == "submit") {
+            program.submit(commands, fence);  // its failure is not heard
+        } else if (call == "wait") {
+            EXPECT_EQ(program.wait(fence), VK_ERROR_DEVICE_LOST);
+        } else {
+            EXPECT_EQ(
+                program.result_of(guest::vkGetFenceStatus{.self = program.device, .fence = fence}),
+                VK_ERROR_DEVICE_LOST);
+        }
+        vulkan_null::fail_after(0, VK_SUCCESS);
+    }
+
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    VkFence fence = VK_NULL_HANDLE;
+};
+
+// The driver says it once; a fence of what was not submitted would be waited for without end.
+TEST_P(LosingDriver, LosesTheDeviceForGood) {
+    commands = program.make_command_buffer(program.make_pool());
+    ASSERT_TRUE(program.flush(commands, GuestRecording().begin().end().bytes()));
+    fence = program.make_fence();
+    VkSemaphoreTypeCreateInfo type{};
+    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
+    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+    VkSemaphoreCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
+    info.pNext = &type;
+    VkSemaphore semaphore = VK_NULL_HANDLE;
+    semaphore = program.create<VkSemaphore>(guest::vkCreateSemaphore{
+        .self = program.device, .pCreateInfo = &info, .pSemaphore = &semaphore});
+    Program other(null_host());
+    other.start();
+
+    lose();
+
+    expect_lost(program, fence, semaphore);
+    const VkFence others = other.make_fence();
+    const VkCommandBuffer work = other.make_command_buffer(other.make_pool());
+    ASSERT_TRUE(other.flush(work, GuestRecording().begin().end().bytes()));
+    other.submit(work, others);
+    EXPECT_EQ(other.wait(others), VK_SUCCESS);
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, LosingDriver, ::testing::Values("submit", "wait", "status"),
+                         [](const auto& call) { return std::string(call.param); });
+
 // The judge itself: a handle of another type ends the process.
 TEST_F(NullSessionTest, TheDriverKnowsItsHandles) {
     const VkFence fence = program.make_fence();
