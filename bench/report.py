@@ -115,6 +115,17 @@ def idle(door, folder):
               f"{memory:.1f} MB", target, met)
 
 
+def idle_memory(folder):
+    output = folder / "idle-memory.json"
+    run([HERE / "idle_memory.py", "--json", output], {0, 1})
+    figures = json.loads(output.read_text())
+    size = figures["beside_driver_bytes"] / 1e6
+    target, met = wanted(size, "at most", 4, " MB")
+    yield Row("idle Vulkan program, beside the driver",
+              f"{size:.2f} MB (renderer {figures['renderer_bytes'] / 1e6:.1f} MB, of it the driver "
+              f"{figures['driver_bytes'] / 1e6:.1f} MB)", target, met)
+
+
 def run(command, good):
     status = subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL,
                             check=False).returncode
@@ -129,6 +140,7 @@ def plan(folder):
         yield f"guest_draw {size}", lambda size=size: guest_draw(size, folder)
     for door in [None, *GUEST_DOORS]:
         yield f"idle {door or ''}".strip(), lambda door=door: idle(door, folder)
+    yield "idle memory", lambda: idle_memory(folder)
 
 
 def machine():

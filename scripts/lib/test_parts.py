@@ -264,6 +264,7 @@ PROGRAM_BENCHMARKS = {
     "idle": ["bench/idle.py"],
     "idle vfio-user": ["bench/idle.py", "--guest", "vfio-user"],
     "idle vhost-user": ["bench/idle.py", "--guest", "vhost-user"],
+    "idle memory": ["bench/idle_memory.py"],
     "vulkan": ["bench/vulkan.py"],
 }
 

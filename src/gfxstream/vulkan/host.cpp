@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <utility>
 
 #include "base/checked.h"
@@ -15,7 +16,7 @@
 
 namespace swede::gfxstream::vulkan {
 
-/// A physical device, an instance's, and a device made of it to try things.
+/// A physical device, an instance's, and while it is needed a device made of it to try things.
 struct Candidate {
     const InstanceFunctions* vk = nullptr;
     VkPhysicalDevice physical = nullptr;
@@ -33,8 +34,10 @@ struct Candidate {
     Candidate() = default;
     Candidate(const Candidate&) = delete;
     Candidate& operator=(const Candidate&) = delete;
-    ~Candidate() {
+    ~Candidate() { close(); }
+    void close() {
         if (device != nullptr) device_vk.vkDestroyDevice(device, nullptr);
+        device = nullptr;
     }
 };
 
@@ -338,6 +341,7 @@ Result<std::unique_ptr<Candidate>> choose(std::vector<std::unique_ptr<Candidate>
     std::string reasons;
     for (std::unique_ptr<Candidate>& candidate : candidates) {
         const Result<void> usable = try_out(*candidate);
+        candidate->close();
         if (usable) return std::move(candidate);
         reasons += fmt::format(" '{}': {}", candidate->description.name, usable.error().message);
     }
@@ -450,6 +454,8 @@ Result<ColorBufferLayout> Host::color_buffer_layout(uint32_t virgl_format, uint3
         info.usage = VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT;
         if (!supported()) return layout;
     }
+    const std::lock_guard lock(device_mutex_);
+    if (chosen_->device == nullptr && !make_device(*chosen_)) return layout;
     VkExternalMemoryImageCreateInfo external{};
     external.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO;
     external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;

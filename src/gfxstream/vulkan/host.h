@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,7 +48,8 @@ struct ColorBufferLayout {
 struct Candidate;  // host.cpp: a physical device and what was found out about it
 
 /// The Vulkan loader and the physical device that guests get. One for each renderer process; keeps
-/// an instance and a device of its own to ask things. Fixed once opened, so thread-safe.
+/// an instance of its own to ask things, and a device from when the first colour buffer is asked
+/// for: one costs megabytes, and programs without a window do without. Thread-safe.
 class Host {
   public:
     /// `device`: a part of the name, an index, a UUID, or "pci:" and an address; empty for the best
@@ -94,6 +96,7 @@ class Host {
 
     std::unique_ptr<Loader> loader_;
     std::unique_ptr<Candidate> chosen_;
+    mutable std::mutex device_mutex_;  ///< guards the device of chosen_
     std::vector<VkExtensionProperties> extensions_;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gfxstream/vulkan/open_renderer.h"
 
+#include <malloc.h>
+
 #include <cstdlib>
 #include <utility>
 
@@ -20,6 +22,8 @@ Result<std::unique_ptr<rutabaga::Renderer>> open_renderer(
     std::string_view gpu, const Budget::Limits& limits,
     std::shared_ptr<rutabaga::CompletionSink> sink) {
     const std::shared_ptr<vulkan::Host> host = SWEDE_TRY(vulkan::Host::open(gpu));
+    // What trying the devices out has left free in the heap would stay with the process.
+    ::malloc_trim(0);
     RendererParts parts;
     parts.executors = [host](ExecutorServices& services) {
         return make_session_executor(host, services);

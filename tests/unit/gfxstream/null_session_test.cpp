@@ -57,6 +57,21 @@ TEST_F(NullSessionTest, RecordsAndSubmits) {
     EXPECT_EQ(program.wait(fence), VK_SUCCESS);
 }
 
+// One costs megabytes, in each renderer process.
+TEST(NullHost, HasNoDeviceBeforeAColourBufferIsAskedFor) {
+    const uint64_t before = vulkan_null::live_objects();
+    std::unique_ptr<Host> host =
+        Host::open(Loader::open(vulkan_null::get_proc_addr).value(), "null").value();
+    EXPECT_EQ(vulkan_null::live_objects(), before + 2) << "An instance and what it has.";
+    EXPECT_TRUE(host->color_buffer_layout(67, 64, 64));
+    const uint64_t with_device = vulkan_null::live_objects();
+    EXPECT_GT(with_device, before + 2);
+    EXPECT_TRUE(host->color_buffer_layout(67, 64, 64));
+    EXPECT_EQ(vulkan_null::live_objects(), with_device);
+    host.reset();
+    EXPECT_EQ(vulkan_null::live_objects(), before);
+}
+
 // The driver writes the length wherever the guest says.
 TEST_F(NullSessionTest, ListsWithoutAPlaceForTheirLength_LoseTheContext) {
     VkPipelineCacheCreateInfo info{};
