@@ -19,7 +19,7 @@ from guest_programs import PROGRAMS, build_guest_programs
 from lab import Device, Door, Guest
 
 OUTPUTS = "1280x800,1024x768"
-VULKAN_PROGRAMS = ["vk_compute", "vk_triangle", "vk_threads"]
+VULKAN_PROGRAMS = ["vk_compute", "vk_memory", "vk_triangle", "vk_threads"]
 FULL_DOORS = [Door.VFIO_USER, Door.VHOST_USER]
 ALL_DOORS = FULL_DOORS + [Door.VHOST_USER_GPU]
 

@@ -15,6 +15,8 @@ from lab import Door, swede_program, wait_until
 from vulkan_guest import GFXSTREAM
 
 OBJECTS = ("resources", "contexts", "mappings", "pending_commands", "pending_fences", "host_bytes")
+VK_ERROR_OUT_OF_DEVICE_MEMORY = -2
+WINDOW_MEGABYTES = 1024  # conftest.py, vulkan
 
 
 def objects(machine):
@@ -70,6 +72,21 @@ def test_threads_have_rings_of_their_own(vulkan):
     answer = vulkan.guest.check(
         vulkan_guest.command(GFXSTREAM, "vk_threads --threads 4 --rounds 3"), 180)
     assert lab_programs.Answer(0, answer, "").line()["threads"] == 4
+    wait_until(lambda: objects(vulkan) == before, 10, f"the objects of before ({before})")
+
+
+def test_full_window_fails_a_map_and_the_program_works_on(vulkan):
+    """The guest's kernel has no address left; the limit of host memory is above the window."""
+    compute = vulkan_guest.command(GFXSTREAM, "vk_compute --words 1000")
+    vulkan.guest.check(compute, 120)
+    before = objects(vulkan)
+    answer = vulkan.guest.check(vulkan_guest.command(
+        GFXSTREAM, "vk_memory --fresh-megabytes 0 --chunk-megabytes 64 --map 1"
+                   " --most-megabytes 4096"), 180)
+    line = lab_programs.Answer(0, answer, "").line()
+    assert line["end"] == "it cannot be mapped" and line["map"] == VK_ERROR_OUT_OF_DEVICE_MEMORY
+    assert 512 <= line["taken_megabytes"] < WINDOW_MEGABYTES  # rings of the program lie there, too
+    vulkan.guest.check(compute, 120)
     wait_until(lambda: objects(vulkan) == before, 10, f"the objects of before ({before})")
 
 

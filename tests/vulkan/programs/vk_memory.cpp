@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Looks into fresh memory, then takes memory until none is left, gives all back, and works on:
-// vk_memory [--fresh-megabytes N] [--chunk-megabytes N] [--most-megabytes N]
+// vk_memory [--fresh-megabytes N] [--chunk-megabytes N] [--most-megabytes N] [--map 0|1]
 // Its line says how much of the fresh memory was not zero; it is the reader's to judge.
 #include "checked_compute.h"
 #include "mix_comp.h"
@@ -56,6 +56,8 @@ int main(int argc, char** argv) {
         nonzero += nonzero_when_fresh(gpu, fresh, kHostMemory);
         nonzero += nonzero_when_fresh(gpu, fresh, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
     }
+    const bool is_mapped = options.number("map", 0) != 0;
+    VkResult mapping = VK_SUCCESS;
     std::string ending = "not reached";
     uint64_t taken = 0;
     {
@@ -73,6 +75,12 @@ int main(int argc, char** argv) {
             }
             check(result);
             all.push_back(Memory::adopt(gpu.device(), memory));
+            void* place = nullptr;
+            if (is_mapped) mapping = vkMapMemory(gpu.device(), memory, 0, VK_WHOLE_SIZE, 0, &place);
+            if (mapping != VK_SUCCESS) {
+                ending = "it cannot be mapped";
+                break;
+            }
             taken += chunk;
         }
     }
@@ -80,5 +88,6 @@ int main(int argc, char** argv) {
     say({{"program", "vk_memory"},
          {"fresh_nonzero_words", static_cast<int64_t>(nonzero)},
          {"taken_megabytes", static_cast<int64_t>(taken >> 20)},
+         {"map", int64_t{mapping}},
          {"end", ending}});
 }
