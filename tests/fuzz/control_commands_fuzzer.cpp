@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "require.h"
+#include "small_limits.h"
 #include "unit/virtio_gpu/harness.h"
 #include "virtio_gpu/command_table.h"
 #include "virtio_gpu/in_process_window.h"
@@ -75,16 +76,13 @@ Harness::Setup setup(uint8_t kind) {
     if ((kind & 128) != 0) setup.features = 0;
     setup.queue_size = 64;
     setup.ram = 2 << 20;
-    const auto limit = [&](BudgetKind budget, uint64_t value) {
-        setup.limits[static_cast<size_t>(budget)] = value;
-    };
-    limit(BudgetKind::kHostBytes, 1 << 20);
-    limit(BudgetKind::kResources, 24);
-    limit(BudgetKind::kContexts, 4);
-    limit(BudgetKind::kBackingSegments, 64);
-    limit(BudgetKind::kMappings, 6);
-    limit(BudgetKind::kPendingFences, (kind & 16) == 0 ? 64 : 3);
-    limit(BudgetKind::kPendingCommands, (kind & 32) == 0 ? 64 : 3);
+    setup.limits = fuzz::limits_with({{BudgetKind::kHostBytes, 1 << 20},
+                                      {BudgetKind::kResources, 24},
+                                      {BudgetKind::kContexts, 4},
+                                      {BudgetKind::kBackingSegments, 64},
+                                      {BudgetKind::kMappings, 6},
+                                      {BudgetKind::kPendingFences, (kind & 16) == 0 ? 64 : 3},
+                                      {BudgetKind::kPendingCommands, (kind & 32) == 0 ? 64 : 3}});
     return setup;
 }
 

@@ -17,6 +17,7 @@
 #include "gfxstream/ring_layout.h"
 #include "gfxstream/ring_reader.h"
 #include "require.h"
+#include "small_limits.h"
 
 namespace {
 
@@ -133,10 +134,10 @@ class Model {
 class Run {
   public:
     explicit Run(std::span<const std::byte> input) : input_(input) {
-        Budget::Limits limits = Budget::default_limits();
-        if (take<uint8_t>() % 2 != 0)
-            limits[static_cast<size_t>(BudgetKind::kHostBytes)] = kSmallBudget;
-        budget_ = Budget::create(limits);
+        const bool is_small = take<uint8_t>() % 2 != 0;
+        budget_ = is_small
+                      ? Budget::create(fuzz::limits_with({{BudgetKind::kHostBytes, kSmallBudget}}))
+                      : Budget::create();
         reader_ = std::make_unique<RingReader>(memory(), budget_);
     }
 

@@ -24,6 +24,8 @@
 #include "gfxstream/vulkan/session.h"
 #include "guest.h"
 #include "require.h"
+#include "small_limits.h"
+#include "unit/gfxstream/guest_recording.h"
 #include "vulkan_null/null_driver.h"
 
 namespace {
@@ -51,9 +53,7 @@ struct World {
 class Services final : public SessionServices {
   public:
     Services() {
-        Budget::Limits limits = Budget::default_limits();
-        limits[static_cast<size_t>(BudgetKind::kHostBytes)] = kHostBytes;
-        budget_ = Budget::create(limits);
+        budget_ = Budget::create(fuzz::limits_with({{BudgetKind::kHostBytes, kHostBytes}}));
     }
     std::shared_ptr<ColorBuffer> color_buffer(uint32_t resource) override {
         if (resource % 8 != kColorBuffer) return nullptr;
@@ -117,13 +117,13 @@ class Run {
                 break;
             }
             case kRecord: {
-                std::vector<std::byte> recording = begun();
+                GuestRecording recording;
+                recording.begin();
                 for (int left = take<uint8_t>() % 16; left > 0; --left) {
                     const auto& command = take_command(true);
-                    append(recording, command.opcode, encode(command, take<uint16_t>()));
+                    recording.add(command.opcode, encode(command, take<uint16_t>()));
                 }
-                append(recording, guest::vkEndCommandBufferAsyncGOOGLE::kOpcode, {});
-                flush(recording);
+                flush(recording.end());
                 break;
             }
             case kSound:
@@ -238,27 +238,11 @@ class Run {
         return known.empty() ? T{} : guest::handle_of_id<T>(known.back());
     }
 
-    static void append(std::vector<std::byte>& recording, uint32_t opcode,
-                       std::span<const std::byte> parameters) {
-        guest::Writer to;
-        to.u32(opcode);
-        to.u32(static_cast<uint32_t>(parameters.size() + 8));
-        to.raw(parameters.data(), parameters.size());
-        recording.insert(recording.end(), to.bytes().begin(), to.bytes().end());
-    }
-    static std::vector<std::byte> begun() {
-        VkCommandBufferBeginInfo info{};
-        info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-        std::vector<std::byte> recording;
-        append(recording, guest::vkBeginCommandBufferAsyncGOOGLE::kOpcode,
-               guest::parameters_of(guest::vkBeginCommandBufferAsyncGOOGLE{.pBeginInfo = &info}));
-        return recording;
-    }
-    void flush(const std::vector<std::byte>& recording) {
+    void flush(const GuestRecording& recording) {
         call(guest::vkQueueFlushCommandsGOOGLE{.self = newest<VkQueue>(),
                                                .commandBuffer = newest<VkCommandBuffer>(),
-                                               .dataSize = recording.size(),
-                                               .pData = recording.data()});
+                                               .dataSize = recording.bytes().size(),
+                                               .pData = recording.bytes().data()});
     }
 
     /// An instance, its device and a queue.
@@ -272,18 +256,10 @@ class Run {
         call(guest::vkEnumeratePhysicalDevices{.self = newest<VkInstance>(),
                                                .pPhysicalDeviceCount = &count,
                                                .pPhysicalDevices = &physical});
-        const float priority = 1;
-        VkDeviceQueueCreateInfo queue_info{};
-        queue_info.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
-        queue_info.queueCount = 1;
-        queue_info.pQueuePriorities = &priority;
-        VkDeviceCreateInfo device_info{};
-        device_info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
-        device_info.queueCreateInfoCount = 1;
-        device_info.pQueueCreateInfos = &queue_info;
+        const OneQueueDevice wanted;
         VkDevice device = VK_NULL_HANDLE;
         call(guest::vkCreateDevice{
-            .self = newest<VkPhysicalDevice>(), .pCreateInfo = &device_info, .pDevice = &device});
+            .self = newest<VkPhysicalDevice>(), .pCreateInfo = &wanted.info, .pDevice = &device});
         VkQueue queue = VK_NULL_HANDLE;
         call(guest::vkGetDeviceQueue{.self = newest<VkDevice>(), .pQueue = &queue});
     }

@@ -19,6 +19,7 @@
 #include "base/mapping.h"
 #include "channel.h"
 #include "require.h"
+#include "small_limits.h"
 #include "unit/base/peer_socket.h"
 #include "virtio_gpu/gpu_device.h"
 
@@ -56,8 +57,7 @@ struct World {
     World() {
         ::setenv("SWEDE_LOG", "off", 1);
         log::start();
-        // Small budgets, so that an input meets them.
-        options.limits[static_cast<size_t>(BudgetKind::kHostBytes)] = 4 << 20;
+        options.limits = fuzz::limits_with({{BudgetKind::kHostBytes, 4 << 20}});
     }
 };
 

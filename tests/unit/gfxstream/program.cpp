@@ -34,17 +34,9 @@ void Program::start() {
     physical = answer.handle<VkPhysicalDevice>();
     EXPECT_EQ(answer.result(), VK_SUCCESS);
 
-    const float priority = 1;
-    VkDeviceQueueCreateInfo queue_info{};
-    queue_info.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
-    queue_info.queueCount = 1;
-    queue_info.pQueuePriorities = &priority;
-    VkDeviceCreateInfo device_info{};
-    device_info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
-    device_info.queueCreateInfoCount = 1;
-    device_info.pQueueCreateInfos = &queue_info;
+    const OneQueueDevice wanted;
     device = create<VkDevice>(
-        guest::vkCreateDevice{.self = physical, .pCreateInfo = &device_info, .pDevice = &device});
+        guest::vkCreateDevice{.self = physical, .pCreateInfo = &wanted.info, .pDevice = &device});
     queue = call(guest::vkGetDeviceQueue{.self = device, .pQueue = &queue}).handle<VkQueue>();
     EXPECT_NE(queue, VkQueue{});
 }
@@ -166,27 +158,6 @@ VkResult Program::wait(VkFence fence, uint64_t timeout) {
                                             .pFences = &fence,
                                             .waitAll = VK_TRUE,
                                             .timeout = timeout});
-}
-
-GuestRecording& GuestRecording::add(uint32_t opcode, std::span<const std::byte> parameters) {
-    guest::Writer header;
-    header.u32(opcode);
-    header.u32(static_cast<uint32_t>(parameters.size() + 8));
-    bytes_.insert(bytes_.end(), header.bytes().begin(), header.bytes().end());
-    bytes_.insert(bytes_.end(), parameters.begin(), parameters.end());
-    return *this;
-}
-
-GuestRecording& GuestRecording::add(std::span<const std::byte> recording) {
-    bytes_.insert(bytes_.end(), recording.begin(), recording.end());
-    return *this;
-}
-
-GuestRecording& GuestRecording::begin(VkCommandBufferUsageFlags flags) {
-    VkCommandBufferBeginInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-    info.flags = flags;
-    return add(guest::vkBeginCommandBufferAsyncGOOGLE{.pBeginInfo = &info});
 }
 
 }  // namespace swede::gfxstream::vulkan

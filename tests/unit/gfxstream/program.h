@@ -15,6 +15,7 @@
 #include "gfxstream/vulkan/host.h"
 #include "gfxstream/vulkan/session.h"
 #include "unit/gfxstream/guest.h"
+#include "unit/gfxstream/guest_recording.h"
 
 namespace swede::gfxstream::vulkan {
 
@@ -146,23 +147,6 @@ class Program {
     VkPhysicalDevice physical = VK_NULL_HANDLE;
     VkDevice device = VK_NULL_HANDLE;
     VkQueue queue = VK_NULL_HANDLE;
-};
-
-/// A recording as a guest sends it.
-class GuestRecording {
-  public:
-    template <typename T>
-    GuestRecording& add(const T& command) {
-        return add(T::kOpcode, guest::parameters_of(command));
-    }
-    GuestRecording& add(uint32_t opcode, std::span<const std::byte> parameters);
-    GuestRecording& add(std::span<const std::byte> recording);
-    GuestRecording& begin(VkCommandBufferUsageFlags flags = 0);
-    GuestRecording& end() { return add(guest::vkEndCommandBufferAsyncGOOGLE{}); }
-    [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
-
-  private:
-    std::vector<std::byte> bytes_;
 };
 
 }  // namespace swede::gfxstream::vulkan
