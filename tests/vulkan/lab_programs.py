@@ -117,6 +117,16 @@ def run(command, environment=None, seconds=PROGRAM_SECONDS):
     return Answer(process.returncode, output, errors)
 
 
+def both(one, other, folder, name, *arguments):
+    """What a program writes to --out when two run it (the fixtures native, swede); it is the same."""
+    files = [folder / "one", folder / "other"]
+    lines = [run_it(name, *arguments, "--out", path).line()
+             for run_it, path in zip((one, other), files)]
+    assert lines[0] == lines[1]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    return files[1].read_bytes()
+
+
 def wait_until(condition, what, seconds=30):
     """The first true value of condition(); fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds

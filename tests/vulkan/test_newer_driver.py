@@ -8,7 +8,7 @@ import re
 import pytest
 
 import lab_programs
-from lab_programs import Running, cached, newer_driver_command
+from lab_programs import Running, both, cached, newer_driver_command
 
 pytestmark = pytest.mark.slow
 VULKANINFO = "/usr/bin/vulkaninfo"
@@ -21,14 +21,6 @@ def _newer():
     def run(*words, **options):
         return lab_programs.run(newer_driver_command(*words), **options)
     return run
-
-
-def both(native, newer, tmp_path, name, *arguments):
-    files = [tmp_path / "native", tmp_path / "newer"]
-    lines = [run(name, *arguments, "--out", path).line()
-             for run, path in zip((native, newer), files)]
-    assert lines[0] == lines[1]
-    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_device_is_named_by_the_newer_driver(newer):

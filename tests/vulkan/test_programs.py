@@ -4,16 +4,7 @@ byte: our renderer draws with the driver that the native run draws with."""
 
 import pytest
 
-from lab_programs import program
-
-
-def both(native, swede, tmp_path, name, *arguments):
-    files = [tmp_path / "native", tmp_path / "swede"]
-    lines = [run(name, *arguments, "--out", path).line()
-             for run, path in zip((native, swede), files)]
-    assert lines[0] == lines[1]
-    assert files[0].read_bytes() == files[1].read_bytes()
-    return files[1].read_bytes()
+from lab_programs import both, program
 
 
 @pytest.mark.parametrize("words", [1, 100_003, 3_000_000])
