@@ -161,6 +161,25 @@ TEST_F(Counts, OtherFeedbackThanStages_IsNone) {
     }
 }
 
+TEST_F(Counts, PipelinesForASubpassThatIsNotThere_LoseTheContext) {
+    VkGraphicsPipelineCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO;
+    info.renderPass = make_pass(1, 2);
+    info.layout = make_pipeline_layout({});
+    VkPipeline made = VK_NULL_HANDLE;
+    for (const uint32_t subpass : {2U, 0xffff'ffffU}) {
+        info.subpass = subpass;
+        const std::string sentence =
+            program.failure_of(guest::vkCreateGraphicsPipelines{.self = program.device,
+                                                                .createInfoCount = 1,
+                                                                .pCreateInfos = &info,
+                                                                .pPipelines = &made});
+        EXPECT_NE(sentence.find("for the subpass " + std::to_string(subpass)), std::string::npos)
+            << sentence;
+    }
+    EXPECT_EQ(program.count(ObjectType::kPipeline), 0U);
+}
+
 TEST_F(Counts, OtherViewsThanSubpasses_AreNone) {
     const std::array<uint32_t, 3> masks{1, 1, 1};
     const VkSubpassDescription subpasses[2] = {};
