@@ -5,7 +5,9 @@
 // src/transports/local_socket/session.cpp src/transports/local_socket/session_requests.cpp
 // src/transports/local_socket/fence_book.cpp src/transports/local_socket/minted_files.cpp
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -22,6 +24,7 @@
 #include "base/log.h"
 #include "base/mapping.h"
 #include "require.h"
+#include "small_limits.h"
 #include "test_renderer.h"
 #include "transports/local_socket/session.h"
 #include "wire/local_socket.h"
@@ -34,8 +37,10 @@ using namespace swede::wire::local;
 using fuzz::require;
 
 constexpr int kMaxSteps = 2000;
+constexpr int kMaxTurns = 200;  ///< after the steps
 constexpr size_t kPrograms = 2;
 constexpr size_t kMaxFds = 15;
+constexpr size_t kMaxMinted = 8;
 
 /// What outlives the inputs.
 struct World {
@@ -49,14 +54,10 @@ struct World {
     World() {
         ::setenv("SWEDE_LOG", "off", 1);
         log::start();
-        // Small budgets, so that an input meets them.
-        const auto limit = [this](BudgetKind kind, uint64_t value) {
-            options.limits[static_cast<size_t>(kind)] = value;
-        };
-        limit(BudgetKind::kHostBytes, 4 << 20);
-        limit(BudgetKind::kResources, 32);
-        limit(BudgetKind::kPendingFences, 32);
-        limit(BudgetKind::kPendingCommands, 8);
+        options.limits = fuzz::limits_with({{BudgetKind::kHostBytes, 4 << 20},
+                                            {BudgetKind::kResources, 32},
+                                            {BudgetKind::kPendingFences, 32},
+                                            {BudgetKind::kPendingCommands, 8}});
         options.renderers = [](EventLoop&, virtio::GuestMemory&,
                                std::shared_ptr<rutabaga::CompletionSink> sink) {
             std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
@@ -87,6 +88,12 @@ struct Program {
     bool numbers_known = true;              ///< false once bytes were sent that we did not make
 };
 
+bool has_unheard(const Program& program) {
+    int bytes = 0;
+    return program.socket && !program.ended &&
+           ::ioctl(program.socket.get(), SIOCOUTQ, &bytes) == 0 && bytes != 0;
+}
+
 class Run {
   public:
     Run(World& world, std::span<const std::byte> input) : world_(world), input_(input) {}
@@ -95,8 +102,11 @@ class Run {
         require(::ftruncate(world_.file.get(), 65536) == 0);
         for (size_t i = 0; i < kPrograms; ++i) begin(i);
         for (int i = 0; i < kMaxSteps && step(); ++i) turn();
+        // A request takes some turns. What was sent is heard, but for what waits for ever.
+        for (int i = 0; i < kMaxTurns && std::ranges::any_of(programs_, has_unheard); ++i) turn();
         for (Program& program : programs_) program.socket.reset();
-        for (int i = 0; i < 200 && !std::ranges::all_of(programs_, &Program::ended); ++i) turn();
+        for (int i = 0; i < kMaxTurns && !std::ranges::all_of(programs_, &Program::ended); ++i)
+            turn();
         for (Program& program : programs_) {
             // A program that is gone is noticed, by its process at the latest; here that lives on.
             require(program.ended || sent_own_socket_);
@@ -339,7 +349,7 @@ class Run {
 
     World& world_;
     ByteReader input_;
-    MintedFiles minted_;
+    MintedFiles minted_{kMaxMinted};
     std::array<Program, kPrograms> programs_;
     std::optional<UniqueFd> shared_;
     bool sent_own_socket_ = false;

@@ -107,6 +107,23 @@ def seeds():
     yield "raw", Seed().step(b"b", 0, struct.pack("<BH", 0, 5) + b"\x01\0\0\0\x08").step(
         b"b", 0, struct.pack("<BH", 0, 19) + bytes(3) + struct.pack("<QII", 1, 1, 0)).step(b"h", 0)
     yield "limits", _limits()
+    yield "exports", _exports()
+    greeted = Seed().ask(HELLO, struct.pack("<II", 1, 0)).data
+    for name, seed in {
+            "early": Seed().resource(MAP, 1),
+            "second_hello": Seed().ask(HELLO, struct.pack("<II", 1, 0)),
+            "unknown": Seed().ask(200), "short": Seed().ask(MAP, b"abc"),
+            "long": Seed().ask(MAP, bytes(100)), "file": Seed().ask(MAP, bytes(8), fds=NULL << 4 | 1),
+            "no_file": Seed().ask(IMPORT), "answer": Seed().ask(WAIT, bytes(8), number=0)}.items():
+        seed.data = seed.data if name == "early" else greeted + seed.data
+        yield f"broken_{name}", seed
+    yield "more", (Seed().start().ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 8, 4, b"seed"))
+                   .ask(CREATE_BLOB, blob(0, BLOB_GUEST)).ask(CREATE_BLOB, blob(4096, flags=0))
+                   .resource(MAP, 1).resource(CLOSE, 9).ask(CREATE_BLOB, blob(4096))
+                   .resource(EXPORT, 2).ask(IMPORT, fds=SHARED << 4 | 1).resource(EXPORT, 2)
+                   .execute(command(ECHO, 2, data=b"echo"), [2], 1, file=SOCKET)
+                   .execute(command(STALL_RING), [2], 1).resource(WAIT, 2).resource(WAIT, 2, WAIT_NOT)
+                   .execute(b"", [2], 1))
     yield "bad_context", (Seed().ask(HELLO, struct.pack("<II", 1, 0))
                           .ask(CONTEXT_INIT, struct.pack("<III64s", 29, 1, 0, b""))
                           .ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 65, 0, b""))
@@ -151,6 +168,18 @@ def _limits():
         seed.ask(CREATE_BLOB, LocalClient.blob_body(4096, BLOB_GUEST if i % 2 else 2))
     for i in range(40):
         seed.resource(CLOSE, i)
+    return seed
+
+
+def _exports():
+    """More than the device keeps; then some are orphans, and make room."""
+    seed = Seed().start()
+    for i in range(1, 11):
+        seed.ask(CREATE_3D, LocalClient.body_3d(64, 64)).resource(EXPORT, i)
+    for i in range(1, 5):
+        seed.resource(CLOSE, i)
+    for i in range(11, 15):
+        seed.ask(CREATE_3D, LocalClient.body_3d(64, 64)).resource(EXPORT, i)
     return seed
 
 

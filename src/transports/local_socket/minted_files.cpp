@@ -34,7 +34,7 @@ Result<FileIdentity> identity_of(int fd) {
 
 Result<void> MintedFiles::add(const FileIdentity& file, const Entry& entry) {
     if (entries_.contains(file)) return {};
-    if (entries_.size() >= kMaxEntries) {
+    if (entries_.size() >= max_entries_) {
         if (orphans_.empty())
             return fail(ErrorCode::kOutOfMemory, "{} resources are exported, which is the limit.",
                         entries_.size());

@@ -38,6 +38,8 @@ class MintedFiles {
   public:
     static constexpr size_t kMaxEntries = 16384;
 
+    explicit MintedFiles(size_t max_entries = kMaxEntries) : max_entries_(max_entries) {}
+
     struct Entry {
         uint64_t session = 0;  ///< the connection that exported it
         rutabaga::ResourceId resource = 0;
@@ -58,6 +60,7 @@ class MintedFiles {
   private:
     std::unordered_map<FileIdentity, Entry, FileIdentityHash> entries_;
     std::list<FileIdentity> orphans_;  ///< oldest first
+    size_t max_entries_;
 };
 
 }  // namespace swede::local_socket
