@@ -97,6 +97,32 @@ TEST_F(Costs, DescriptorPools_PayForTheirSetsAndDescriptors) {
     make_pool(std::span(&size, 1), 1, VK_ERROR_OUT_OF_HOST_MEMORY);
 }
 
+TEST_F(Costs, InlineUniformBlocks_PayForTheirBytes) {
+    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK, 4096};
+    make_pool(std::span(&size, 1), 1);
+    EXPECT_EQ(paid(), cost::kDescriptorSet + 4096);
+}
+
+TEST_F(Costs, SetLayouts_PayForTheirSamplers) {
+    VkSamplerCreateInfo sampler_info{};
+    sampler_info.sType = VK_STRUCTURE_TYPE_SAMPLER_CREATE_INFO;
+    VkSampler sampler = VK_NULL_HANDLE;
+    sampler = program.create<VkSampler>(guest::vkCreateSampler{
+        .self = program.device, .pCreateInfo = &sampler_info, .pSampler = &sampler});
+    const uint64_t base = paid();
+    const VkSampler samplers[] = {sampler, sampler, sampler};
+    const VkDescriptorSetLayoutBinding binding{1, VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, 3,
+                                               VK_SHADER_STAGE_COMPUTE_BIT, samplers};
+    VkDescriptorSetLayoutCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+    info.bindingCount = 1;
+    info.pBindings = &binding;
+    VkDescriptorSetLayout made = VK_NULL_HANDLE;
+    program.create<VkDescriptorSetLayout>(guest::vkCreateDescriptorSetLayout{
+        .self = program.device, .pCreateInfo = &info, .pSetLayout = &made});
+    EXPECT_EQ(paid() - base, 2 * cost::kBinding + 3 * cost::kDescriptor);
+}
+
 TEST_F(Costs, DescriptorSets_AreNoMoreThanTheirPoolIsFor) {
     const VkDescriptorPoolSize size{kBuffers, 8};
     const VkDescriptorPool pool = make_pool(std::span(&size, 1), 4);
@@ -199,6 +225,37 @@ TEST_F(Costs, ShaderModules_PayForTheirCode) {
     EXPECT_TRUE(bind(VK_PIPELINE_BIND_POINT_COMPUTE));
     EXPECT_FALSE(bind(VK_PIPELINE_BIND_POINT_GRAPHICS));
     EXPECT_FALSE(bind(VK_PIPELINE_BIND_POINT_RAY_TRACING_KHR));
+
+    const uint64_t before = paid();
+    const std::vector<VkComputePipelineCreateInfo> many(cost::kMostPipelines + 1, pipeline_info);
+    std::vector<VkPipeline> pipelines(many.size());
+    Answer answer = program.call(
+        guest::vkCreateComputePipelines{.self = program.device,
+                                        .createInfoCount = static_cast<uint32_t>(many.size()),
+                                        .pCreateInfos = many.data(),
+                                        .pPipelines = pipelines.data()});
+    for (size_t i = 0; i < many.size(); ++i) EXPECT_EQ(answer.handle<VkPipeline>(), VkPipeline{});
+    EXPECT_EQ(answer.result(), VK_ERROR_OUT_OF_HOST_MEMORY);
+    EXPECT_EQ(paid(), before);
+
+    // One of two stages; it never comes to the driver.
+    VkGraphicsPipelineCreateInfo graphics{};
+    graphics.sType = VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO;
+    const VkPipelineShaderStageCreateInfo stages[] = {pipeline_info.stage, pipeline_info.stage};
+    graphics.stageCount = 2;
+    graphics.pStages = stages;
+    graphics.layout = pipeline_info.layout;
+    VkPipelineRasterizationStateCreateInfo rasterization{};
+    rasterization.sType = VK_STRUCTURE_TYPE_PIPELINE_RASTERIZATION_STATE_CREATE_INFO;
+    rasterization.rasterizerDiscardEnable = VK_TRUE;
+    graphics.pRasterizationState = &rasterization;
+    spend_all_but(cost::kPipeline + 2 * sizeof(code) * cost::kPipelineCode);
+    VkPipeline drawn = VK_NULL_HANDLE;
+    program.create<VkPipeline>(guest::vkCreateGraphicsPipelines{.self = program.device,
+                                                                .createInfoCount = 1,
+                                                                .pCreateInfos = &graphics,
+                                                                .pPipelines = &drawn},
+                               VK_ERROR_OUT_OF_HOST_MEMORY);
 
     spend_all_but(sizeof(code) * cost::kShaderCode);
     program.create<VkShaderModule>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
