@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters of one gfxstream command: either the input's own bytes, or what a guest encodes for a
-// seed and then edits. What decodes is encoded again by the guest's typed code, which walks
-// every array to its end; after two rounds it must not change any more.
-// Parsers: src/gfxstream/vulkan/decoder.cpp src/gfxstream/vulkan/layout.cpp
+// Parameters of one gfxstream command: the input's own bytes, those with our objects for the ones
+// that it names and we have not, or what a guest encodes for a seed and then edits. Seeds are what
+// guests were recorded to send (make_gfxstream_packets_seeds.py). What decodes is encoded again by
+// the guest's typed code, which walks every array to its end; after two rounds it must not change
+// any more. Parsers: src/gfxstream/vulkan/decoder.cpp src/gfxstream/vulkan/layout.cpp
 // src/gfxstream/vulkan/reply.cpp src/gfxstream/arena.cpp
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "gfxstream/vulkan/reply.h"
 #include "guest.h"
 #include "require.h"
+#include "unit/gfxstream/recorded_ids.h"
 #include "unit/gfxstream/world.h"
 
 namespace {
@@ -24,6 +27,12 @@ using swede::fuzz::require;
 World& world() {
     static World world;
     return world;
+}
+
+/// As a ring keeps it.
+Reply& world_reply() {
+    static Reply reply;
+    return reply;
 }
 
 /// One change to what a guest encoded.
@@ -57,8 +66,20 @@ void edit(FuzzedDataProvider& input, std::vector<std::byte>& bytes) {
     }
 }
 
-std::vector<std::byte> packet(FuzzedDataProvider& input, const guest::GuestCommand& command) {
-    if (input.ConsumeBool()) {
+/// What the input is, said by a byte.
+enum InputKind : uint8_t {
+    kGuestsOwn,  ///< a seed of the guest's encoder, and edits
+    kBytes,
+    kRecorded,  ///< bytes that name objects of another place
+    kKinds,
+};
+constexpr int kFillings = 5;                    ///< of the arena, that is how full it is at first
+constexpr size_t kFilling = size_t{400} << 10;  ///< bytes
+constexpr int kMaxIds = 20;                     ///< that are replaced
+
+std::vector<std::byte> packet(FuzzedDataProvider& input, const guest::GuestCommand& command,
+                              InputKind kind) {
+    if (kind != kGuestsOwn) {
         const std::vector<uint8_t> rest = input.ConsumeRemainingBytes<uint8_t>();
         const auto* const first = reinterpret_cast<const std::byte*>(rest.data());
         return {first, first + rest.size()};
@@ -83,7 +104,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Object* const buffer =
         known.self == ObjectType::kCommandBuffer ? world().command_buffer : nullptr;
     alignas(16) std::byte arguments[256];
-    std::vector<std::byte> bytes = packet(input, command);
+    const int head = input.ConsumeIntegralInRange(0, kKinds * kFillings - 1);
+    const auto kind = static_cast<InputKind>(head % kKinds);
+    // As what stood before in the same packet left it.
+    (void)world().arena.allocate(static_cast<size_t>(head / kKinds) * kFilling, 16);
+    std::vector<std::byte> bytes = packet(input, command, kind);
+    for (int ids = 0; kind == kRecorded && ids < kMaxIds; ++ids) {
+        Decoder in = world().decoder(bytes);
+        const bool done = in.arguments(layout, known.self, buffer, arguments);
+        const std::string sentence = in.sentence();
+        world().forget();
+        if (done || !replace_missing_id(bytes, sentence, world())) break;
+    }
     guest::Random random(0);
     for (int round = 0; round < 4; ++round) {
         // Memory of its own, so that a read past the end is seen.
@@ -96,7 +128,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             require(in.remaining() == 0 && in.u64() == 0);
             break;
         }
-        Reply reply;
+        // More than is ever sent back, and parts that have no place in a reply.
+        Reply& reply = world_reply();
+        reply.structure(layout, arguments);
+        reply.clear();
         reply.outputs(layout, arguments);
         require(!reply.failed());
         guest::Writer outputs;

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "gfxstream/vulkan/reply.h"
 #include "guest.h"
+#include "unit/gfxstream/recorded_ids.h"
 #include "unit/gfxstream/world.h"
 
 namespace swede::gfxstream::vulkan {
@@ -58,35 +58,6 @@ const CommandLayout* find(const std::string& name) {
     return found != commands.end() ? &*found : nullptr;
 }
 
-/// The id of the recording that the decoder missed: "There is no VkDevice 0x5000 here."
-struct Missing {
-    ObjectType type;
-    uint64_t id;
-};
-std::optional<Missing> missing(const std::string& sentence) {
-    char name[64];
-    unsigned long id = 0;
-    if (std::sscanf(sentence.c_str(), "There is no %63s %lx here.", name, &id) != 2) return {};
-    for (size_t type = 1; type < kObjectTypeCount; ++type) {
-        if (std::string_view(name_of(static_cast<ObjectType>(type))) == name) {
-            return Missing{static_cast<ObjectType>(type), id};
-        }
-    }
-    return {};
-}
-
-/// Puts our id everywhere where the recording has its own.
-size_t replace(std::vector<std::byte>& bytes, uint64_t from, uint64_t to) {
-    size_t count = 0;
-    for (size_t at = 0; at + sizeof(from) <= bytes.size(); ++at) {
-        if (std::memcmp(bytes.data() + at, &from, sizeof(from)) == 0) {
-            std::memcpy(bytes.data() + at, &to, sizeof(to));
-            ++count;
-        }
-    }
-    return count;
-}
-
 TEST(RecordedPackets, DecodeToTheirEnd) {
     const std::vector<Recorded> packets = load();
     ASSERT_GT(packets.size(), 100U);
@@ -103,9 +74,8 @@ TEST(RecordedPackets, DecodeToTheirEnd) {
         for (int tries = 0;; ++tries) {
             Decoder in = world.decoder(bytes);
             if (in.arguments(layout, command->self, buffer, arguments)) break;
-            const std::optional<Missing> one = missing(in.sentence());
-            ASSERT_TRUE(one && tries < 20) << in.sentence();
-            ASSERT_GT(replace(bytes, one->id, world.id(one->type)), 0U);
+            ASSERT_TRUE(tries < 20 && replace_missing_id(bytes, in.sentence(), world))
+                << in.sentence();
         }
         Reply reply;
         reply.outputs(layout, arguments);
