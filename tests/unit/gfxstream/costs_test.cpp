@@ -92,6 +92,8 @@ TEST_F(Costs, DescriptorPools_PayForTheirSetsAndDescriptors) {
     EXPECT_EQ(paid(), 0U);
     const VkDescriptorPoolSize huge[2] = {{kBuffers, ~0U}, {kBuffers, ~0U}};
     make_pool(huge, 1, VK_ERROR_OUT_OF_HOST_MEMORY);
+    const VkDescriptorPoolSize many{kBuffers, (1U << 24) + 1};  // there is budget for it
+    make_pool(std::span(&many, 1), 1, VK_ERROR_OUT_OF_HOST_MEMORY);
     make_pool(std::span(&size, 1), (1U << 20) + 1, VK_ERROR_OUT_OF_HOST_MEMORY);
     spend_all_but(1000 * cost::kDescriptor);
     make_pool(std::span(&size, 1), 1, VK_ERROR_OUT_OF_HOST_MEMORY);
