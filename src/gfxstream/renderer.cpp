@@ -190,7 +190,10 @@ void GfxstreamRenderer::displace(Resource& resource) {
 void GfxstreamRenderer::export_blob(ResourceId id, Completion<rutabaga::SharedMemory> done) {
     const auto resource = resource_of(id);
     if (!resource) return done(std::unexpected(resource.error()));
-    done((*resource)->memory->share());
+    auto shared = (*resource)->memory->share();
+    if (const ColorBuffer* const picture = (*resource)->color_buffer.get(); shared && picture)
+        shared->stride = picture->stride.load();
+    done(std::move(shared));
 }
 
 void GfxstreamRenderer::place_blob(ResourceId id, const rutabaga::WindowRange& range,

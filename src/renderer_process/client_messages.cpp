@@ -163,8 +163,10 @@ Result<void> RendererProcess::succeed(PendingRequest& request, const Answer& ans
         (*blob)(rutabaga::BlobInfo{answer.map_info});
     } else if (auto* const memory =
                    std::get_if<Completion<rutabaga::SharedMemory>>(&request.waiter)) {
-        (*memory)(SWEDE_TRY(accept_exported(std::move(fds.front()), answer.offset, answer.size,
-                                            request.blob_size)));
+        rutabaga::SharedMemory exported = SWEDE_TRY(
+            accept_exported(std::move(fds.front()), answer.offset, answer.size, request.blob_size));
+        exported.stride = answer.stride;  // any value: who reads pixels checks it (check_layout)
+        (*memory)(std::move(exported));
     }
     return {};
 }

@@ -212,9 +212,9 @@ struct Answer {
     uint32_t failed = 0;    ///< 0 or 1
     uint32_t code = 0;      ///< ErrorCode, when failed
     uint32_t map_info = 0;  ///< of a created blob
-    uint32_t padding = 0;
-    uint64_t offset = 0;  ///< of an exported blob, bytes
-    uint64_t size = 0;    ///< of an exported blob, bytes
+    uint32_t stride = 0;    ///< of an exported 3D resource, bytes
+    uint64_t offset = 0;    ///< of an exported blob, bytes
+    uint64_t size = 0;      ///< of an exported blob, bytes
 };
 static_assert(sizeof(Answer) == 32);
 

@@ -465,6 +465,7 @@ Result<void> Server::export_blob(Incoming& message) {
              Answer exported;
              exported.offset = result->offset;
              exported.size = result->size;
+             exported.stride = result->stride;
              answer(request, exported, result->fd.get());
          }});
     return {};

@@ -91,6 +91,10 @@ class Gpu {
     /// The pixels of a part of a 2D resource, for SET_SCANOUT.
     [[nodiscard]] Result<std::shared_ptr<const Frame>> frame_2d(ResourceId resource,
                                                                 const Rect& rect);
+    /// The pixels of a part of a 3D resource, for SET_SCANOUT, once its renderer has exported them:
+    /// that is where guests who draw by themselves, as GL does, have what they show.
+    void frame_3d(ResourceId resource, const Rect& rect,
+                  Completion<std::shared_ptr<const Frame>> done);
     /// The pixels of a blob, for SET_SCANOUT_BLOB: of a guest blob at once, of a host blob once its
     /// renderer has exported it. `layout` is checked against the blob's size.
     void frame_blob(ResourceId resource, const BlobLayout& layout,

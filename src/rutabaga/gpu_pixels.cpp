@@ -20,11 +20,24 @@ Result<void> check_export(const SharedMemory& memory, uint64_t size) {
                 memory.size, memory.offset, memory.fd.get(), size);
 }
 
-/// A mapped blob whose budget charge lives as long as the memory does.
+/// Mapped memory of a resource whose budget charge lives as long as the memory does.
 struct ChargedMapping {
     Mapping mapping;
     std::shared_ptr<const Budget::Charge> charge;
 };
+
+/// `charge` is that of the resource's bytes: null when it is gone. `exported` and `layout` were
+/// checked.
+Result<std::shared_ptr<const Frame>> map_frame(ResourceId id, const SharedMemory& exported,
+                                               std::shared_ptr<const Budget::Charge> charge,
+                                               const BlobLayout& layout) {
+    if (!charge) return fail(ErrorCode::kInvalidResource, "Resource {} is gone meanwhile.", id);
+    auto mapped = std::make_shared<ChargedMapping>(
+        SWEDE_TRY(
+            Mapping::peer_file(exported.fd.get(), exported.offset, exported.size, Access::kRead)),
+        std::move(charge));
+    return make_memory_frame({mapped, &mapped->mapping}, layout);
+}
 
 Result<void> check_inside(const Resource& resource, const Rect& rect) {
     if (rect_inside(rect, resource.width, resource.height)) return {};
@@ -113,7 +126,40 @@ Result<std::shared_ptr<const Frame>> Gpu::frame_2d(ResourceId id, const Rect& re
     if (resource->kind != Resource::Kind::k2d)
         return fail(ErrorCode::kInvalidParameter, "Resource {} is not a 2D resource.", id);
     SWEDE_TRY(check_inside(*resource, rect));
-    return make_pixel_frame(resource->pixels, rect, resource->format);
+    return make_pixel_frame(resource->pixels, rect, *resource->format);
+}
+
+void Gpu::frame_3d(ResourceId id, const Rect& rect, Completion<std::shared_ptr<const Frame>> done) {
+    const auto found = resource_of(id);
+    if (!found) return done(std::unexpected(found.error()));
+    Resource& resource = **found;
+    if (resource.kind != Resource::Kind::k3d || !resource.format)
+        return done(fail(ErrorCode::kInvalidParameter,
+                         "Resource {} is not a 3D resource with pixels of 4 bytes.", id));
+    if (auto inside = check_inside(resource, rect); !inside)
+        return done(std::unexpected(std::move(inside).error()));
+    resource.renderer->export_blob(
+        id, when_answered<SharedMemory>(
+                std::move(done),
+                [id, rect, format = *resource.format,
+                 kept = std::weak_ptr<const Budget::Charge>(resource.bytes_charge)](
+                    Result<SharedMemory> memory) -> Result<std::shared_ptr<const Frame>> {
+                    const SharedMemory exported = SWEDE_TRY(std::move(memory));
+                    SWEDE_TRY(check_export(exported, 0));
+                    // The renderer alone knows how far apart the rows are.
+                    const auto offset = checked_add(uint64_t{rect.y} * exported.stride,
+                                                    uint64_t{rect.x} * kBytesPerPixel);
+                    if (!offset)
+                        return fail(ErrorCode::kInvalidParameter,
+                                    "Rows {} bytes apart are past any memory.", exported.stride);
+                    const BlobLayout layout{.format = format,
+                                            .offset = *offset,
+                                            .stride = exported.stride,
+                                            .width = rect.width,
+                                            .height = rect.height};
+                    SWEDE_TRY(check_layout(layout, exported.size));
+                    return map_frame(id, exported, kept.lock(), layout);
+                }));
 }
 
 void Gpu::frame_blob(ResourceId id, const BlobLayout& layout,
@@ -136,16 +182,9 @@ void Gpu::frame_blob(ResourceId id, const BlobLayout& layout,
                 [id, layout, size = resource.size,
                  kept = std::weak_ptr<const Budget::Charge>(resource.bytes_charge)](
                     Result<SharedMemory> memory) -> Result<std::shared_ptr<const Frame>> {
-                    SharedMemory exported = SWEDE_TRY(std::move(memory));
+                    const SharedMemory exported = SWEDE_TRY(std::move(memory));
                     SWEDE_TRY(check_export(exported, size));
-                    auto charge = kept.lock();
-                    if (!charge)
-                        return fail(ErrorCode::kInvalidResource, "Blob {} is gone meanwhile.", id);
-                    auto mapped = std::make_shared<ChargedMapping>(
-                        SWEDE_TRY(Mapping::peer_file(exported.fd.get(), exported.offset,
-                                                     exported.size, Access::kRead)),
-                        std::move(charge));
-                    return make_memory_frame({mapped, &mapped->mapping}, layout);
+                    return map_frame(id, exported, kept.lock(), layout);
                 }));
 }
 

@@ -95,7 +95,8 @@ Result<void> Gpu::enter_3d(const wire::ResourceCreate3d& request) {
     resource->renderer = renderer_of_3d();
     resource->width = request.width;
     resource->height = request.height;
-    resource->charges.push_back(std::move(*charge));
+    resource->format = pixel_format(request.format);
+    resource->bytes_charge = std::make_shared<const Budget::Charge>(std::move(*charge));
     return {};
 }
 

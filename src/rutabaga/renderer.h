@@ -45,6 +45,7 @@ struct SharedMemory {
     UniqueFd fd;
     uint64_t offset = 0;  ///< bytes, page-aligned
     uint64_t size = 0;    ///< bytes, whole pages
+    uint32_t stride = 0;  ///< bytes from row to row of a 3D resource's picture; else 0
 };
 
 /// A range of the static host-visible window (decision 9): one sparse memfd that the VMM maps once.
@@ -115,7 +116,7 @@ class Renderer {
 
     /// The blob's memory as a file, for a VMM that maps on request, and for scanout: where it lives
     /// now, so of a placed blob the window's file. It is asked for again when the blob has moved.
-    /// Also for a 3D resource, if its pixels are linear in shared memory.
+    /// Also for a 3D resource, if its pixels are linear in shared memory: with their stride.
     virtual void export_blob(ResourceId resource, Completion<SharedMemory> done) = 0;
     /// Moves the blob's memory into the window's range, contents kept. The range reads as zero.
     virtual void place_blob(ResourceId resource, const WindowRange& range, Completion<> done) = 0;

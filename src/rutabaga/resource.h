@@ -34,11 +34,12 @@ struct Resource {
     ResourceId id = 0;
     State state = State::kLive;
     Kind kind = Kind::k2d;
-    Renderer* renderer = nullptr;                 ///< of host blobs and 3D resources
-    uint64_t size = 0;                            ///< bytes of a blob
-    uint32_t width = 0;                           ///< px of a 2D or 3D resource
-    uint32_t height = 0;                          ///< px
-    PixelFormat format = PixelFormat::kB8G8R8X8;  ///< of a 2D resource
+    Renderer* renderer = nullptr;  ///< of host blobs and 3D resources
+    uint64_t size = 0;             ///< bytes of a blob
+    uint32_t width = 0;            ///< px of a 2D or 3D resource
+    uint32_t height = 0;           ///< px
+    /// Of a 2D or 3D resource; empty: one that scanout does not know (3D only).
+    std::optional<PixelFormat> format;
     uint32_t blob_flags = 0;
     uint32_t map_info = 0;  ///< cache type for RESP_OK_MAP_INFO
     std::shared_ptr<PixelStorage> pixels;
@@ -49,7 +50,8 @@ struct Resource {
     std::optional<uint64_t> window_offset;  ///< where it is mapped; kept by the window's owner
     std::vector<Budget::Charge> charges;
     Budget::Charge backing_charge;  ///< of the segments of `backing`
-    /// Of a host blob's bytes; frames of the blob hold it too, since they keep its memory.
+    /// Of a host blob's or a 3D resource's bytes; its frames hold it too, since they keep its
+    /// memory.
     std::shared_ptr<const Budget::Charge> bytes_charge;
 };
 

@@ -75,6 +75,19 @@ Result<Progress> set_scanout(Processor& processor, Command& command) {
         processor.scanouts().turn_off(scanout);
         return Progress::kDone;
     }
+    const rutabaga::Resource* const resource = processor.gpu().find(request.resource_id);
+    if (resource != nullptr && resource->kind == rutabaga::Resource::Kind::k3d) {
+        processor.gpu().frame_3d(
+            request.resource_id, request.rect,
+            processor.completion<std::shared_ptr<const Frame>>(
+                [&processor, &command, request](FrameResult frame) {
+                    if (!frame) return processor.finish(command, std::unexpected(frame.error()));
+                    processor.scanouts().show(request.scanout_id, request.resource_id, request.rect,
+                                              *std::move(frame));
+                    processor.finish(command, {});
+                }));
+        return Progress::kPending;
+    }
     auto frame = SWEDE_TRY(processor.gpu().frame_2d(request.resource_id, request.rect));
     processor.scanouts().show(scanout, request.resource_id, request.rect, std::move(frame));
     return Progress::kDone;
@@ -127,19 +140,22 @@ Result<Progress> update_cursor(Processor& processor, Command& command) {
         SWEDE_TRY(processor.cursors().show(request, *frame));
         return Progress::kDone;
     }
+    auto show = processor.completion<std::shared_ptr<const Frame>>(
+        [&processor, &command, request](FrameResult frame) {
+            if (!frame) return processor.finish(command, std::unexpected(frame.error()));
+            processor.finish(command, processor.cursors().show(request, **frame));
+        });
+    if (resource->kind == rutabaga::Resource::Kind::k3d) {
+        processor.gpu().frame_3d(request.resource_id, {0, 0, kSize, kSize}, std::move(show));
+        return Progress::kPending;
+    }
     // A blob says nothing of its pixels: Linux has its cursors in this format, rows without a gap.
     const BlobLayout layout{.format = rutabaga::PixelFormat::kB8G8R8A8,
                             .offset = 0,
                             .stride = kSize * rutabaga::kBytesPerPixel,
                             .width = kSize,
                             .height = kSize};
-    processor.gpu().frame_blob(
-        request.resource_id, layout,
-        processor.completion<std::shared_ptr<const Frame>>(
-            [&processor, &command, request](FrameResult frame) {
-                if (!frame) return processor.finish(command, std::unexpected(frame.error()));
-                processor.finish(command, processor.cursors().show(request, **frame));
-            }));
+    processor.gpu().frame_blob(request.resource_id, layout, std::move(show));
     return Progress::kPending;
 }
 

@@ -173,7 +173,7 @@ void TestRenderer::create_3d(ResourceId resource, const wire::ResourceCreate3d& 
     if (!size) return done(std::unexpected(size.error()));
     auto file = create_memfd("swede-test-3d", *page_align(*size));
     if (!file) return done(std::unexpected(file.error()));
-    done(add_3d(resource, *size, std::move(*file)));
+    done(add_3d(resource, request.width, *size, std::move(*file)));
 }
 
 void TestRenderer::import_3d(ResourceId resource, const wire::ResourceCreate3d& request,
@@ -184,16 +184,18 @@ void TestRenderer::import_3d(ResourceId resource, const wire::ResourceCreate3d& 
         return done(fail(ErrorCode::kInvalidParameter,
                          "Memory of {} bytes at {} does not hold resource {} of {} bytes.",
                          memory.size, memory.offset, resource, *size));
-    done(add_3d(resource, *size, std::move(memory.fd)));
+    done(add_3d(resource, request.width, *size, std::move(memory.fd)));
 }
 
-Result<void> TestRenderer::add_3d(ResourceId resource, uint64_t size, UniqueFd file) {
+Result<void> TestRenderer::add_3d(ResourceId resource, uint32_t width, uint64_t size,
+                                  UniqueFd file) {
     Memory memory;
     memory.home =
         SWEDE_TRY(Mapping::peer_file(file.get(), 0, *page_align(size), Access::kReadWrite));
     memory.size = size;
     memory.file = std::move(file);
     memory.is_3d = true;
+    memory.stride = width * 4;
     resources_.insert_or_assign(resource, std::move(memory));
     return {};
 }
@@ -219,7 +221,7 @@ void TestRenderer::export_blob(ResourceId resource, Completion<rutabaga::SharedM
     if (!copy) return done(fail_errno("Cannot share a blob", errno));
     answer(std::move(done),
            rutabaga::SharedMemory{std::move(copy), memory->placed ? memory->window_offset : 0,
-                                  memory->home.size()});
+                                  memory->home.size(), memory->stride});
 }
 
 void TestRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange& range,

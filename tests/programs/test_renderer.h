@@ -77,6 +77,7 @@ class TestRenderer final : public rutabaga::Renderer {
         std::shared_ptr<Backing> backing;
         uint64_t size = 0;  ///< bytes
         bool is_3d = false;
+        uint32_t stride = 0;  ///< bytes, of a 3D resource
 
         [[nodiscard]] std::span<std::byte> bytes() const;
     };
@@ -96,7 +97,8 @@ class TestRenderer final : public rutabaga::Renderer {
     template <typename T, typename Value>
     void answer(rutabaga::Completion<T> done, Value value);
     Memory* memory_of(rutabaga::ResourceId resource);
-    [[nodiscard]] Result<void> add_3d(rutabaga::ResourceId resource, uint64_t size, UniqueFd file);
+    [[nodiscard]] Result<void> add_3d(rutabaga::ResourceId resource, uint32_t width, uint64_t size,
+                                      UniqueFd file);
     [[nodiscard]] Result<void> execute(rutabaga::ContextId context, TimelineId timeline,
                                        const Command& command, std::span<const std::byte> data);
     [[nodiscard]] Result<void> write(rutabaga::ContextId context, rutabaga::ResourceId resource,

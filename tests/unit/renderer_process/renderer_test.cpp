@@ -299,6 +299,7 @@ TEST_P(AnyRenderer, Resource3d_IsSharedByExportAndImport) {
     auto memory = export_blob(3);
     ASSERT_TRUE(memory) << memory.error().message;
     ASSERT_EQ(memory->size, 3 * kPageSize);
+    EXPECT_EQ(memory->stride, 64u * 4);
     const auto seen =
         Mapping::peer_file(memory->fd.get(), 0, memory->size, Access::kReadWrite).value();
     ASSERT_TRUE(await(

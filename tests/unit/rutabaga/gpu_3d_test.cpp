@@ -10,12 +10,15 @@
 namespace swede::rutabaga {
 namespace {
 
+using testing::Answer;
 using testing::FakeRenderer;
 using testing::GpuFixture;
 using testing::GpuWithRenderers;
 using testing::GuestPages;
 using testing::kCapset;
 using testing::kOtherCapset;
+
+using FramePointer = std::shared_ptr<const Frame>;
 
 constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
 
@@ -265,6 +268,99 @@ TEST_F(Gpu3d, Export_IsTheRenderersAnswer) {
         };
         EXPECT_TRUE(exported().failed(ErrorCode::kUnspecified));
     }
+}
+
+class Gpu3dFrame : public Gpu3d {
+  protected:
+    auto frame(ResourceId id, const Rect& rect) {
+        return ask<FramePointer>([&](auto done) { gpu->frame_3d(id, rect, std::move(done)); });
+    }
+    /// The renderer exports `size` bytes of `file` from its second page on, rows `stride` apart.
+    void export_rows(uint64_t size, uint32_t stride) {
+        owner().exported = [this, size, stride]() -> Result<SharedMemory> {
+            return SharedMemory{file.duplicate(), 4096, size, stride};
+        };
+    }
+    UniqueFd file = *create_memfd("picture", 65536);
+};
+
+TEST_F(Gpu3dFrame, ShowsThePartOfTheMemoryWithTheRenderersStride) {
+    auto memory = *Mapping::own_file(file.get(), 4096, 4096, Access::kReadWrite);
+    for (size_t i = 0; i < memory.size(); ++i) memory.data()[i] = static_cast<std::byte>(i / 100);
+    wire::ResourceCreate3d request = texture(1, 20, 10);
+    request.format = wire::kFormatR8G8B8A8;
+    ASSERT_TRUE(create(request).ok());
+    export_rows(4096, 100);
+    auto answer = frame(1, {2, 3, 5, 4});
+    ASSERT_TRUE(answer.ok());
+    const FramePointer shown = *answer.result();
+    EXPECT_EQ(shown->width(), 5u);
+    EXPECT_EQ(shown->height(), 4u);
+    EXPECT_EQ(shown->format(), PixelFormat::kR8G8B8A8);
+    std::byte out[2 * 4];
+    ASSERT_TRUE(shown->read({4, 1, 1, 2}, out, 4));
+    EXPECT_EQ(out[0], std::byte{4}) << "row 3 + 1 of the picture";
+    EXPECT_EQ(out[7], std::byte{5});
+    memory.data()[300 + 8] = std::byte{77};  // pixel (2, 3)
+    ASSERT_TRUE(shown->read({0, 0, 1, 1}, out, 4));
+    EXPECT_EQ(out[0], std::byte{77}) << "no copy was made";
+}
+
+TEST_F(Gpu3dFrame, KeepsTheMemoryOfAResourceThatGoes) {
+    ASSERT_TRUE(create(texture(1, 20, 10)).ok());
+    export_rows(4096, 80);
+    FramePointer shown = *frame(1, {0, 0, 20, 10}).result();
+    EXPECT_TRUE(destroy(1).ok());
+    std::byte out[4];
+    EXPECT_TRUE(shown->read({19, 9, 1, 1}, out, 4));
+    EXPECT_EQ(used(BudgetKind::kHostBytes), 800u);
+    shown.reset();
+    EXPECT_TRUE(nothing_is_charged());
+}
+
+TEST_F(Gpu3dFrame, OfAResourceThatGoesMeanwhileIsRefused) {
+    ASSERT_TRUE(create(texture(1, 20, 10)).ok());
+    export_rows(4096, 80);
+    owner().mode = FakeRenderer::Mode::kLater;
+    Answer<FramePointer> answer;
+    gpu->frame_3d(1, {0, 0, 20, 10}, answer.completion(sink));
+    owner().mode = FakeRenderer::Mode::kNow;
+    EXPECT_TRUE(destroy(1).ok());
+    ASSERT_TRUE(owner().answer_next());
+    sink->run_all();
+    EXPECT_TRUE(answer.failed(ErrorCode::kInvalidResource));
+}
+
+TEST_F(Gpu3dFrame, RowsThatDoNotFitTheMemoryAreRefused) {
+    ASSERT_TRUE(create(texture(1, 20, 10)).ok());
+    // The last is 80 + 9 * 447 = 4103 bytes; the largest overflows 32 bits.
+    for (const uint32_t stride : {0u, 79u, 447u, kMax}) {
+        export_rows(4096, stride);
+        EXPECT_TRUE(frame(1, {0, 0, 20, 10}).failed(ErrorCode::kInvalidParameter)) << stride;
+    }
+    export_rows(4096, 446);  // 4094 bytes
+    EXPECT_TRUE(frame(1, {0, 0, 20, 10}).ok());
+    export_rows(4095, 80);
+    EXPECT_TRUE(frame(1, {0, 0, 20, 10}).failed(ErrorCode::kUnspecified)) << "no whole pages";
+}
+
+TEST_F(Gpu3dFrame, BadRequestsAreRefusedBeforeTheExport) {
+    ASSERT_TRUE(create(texture(1, 20, 10)).ok());
+    wire::ResourceCreate3d deep = texture(2, 20, 10);
+    deep.format = 8;  // B10G10R10A2_UNORM: not one that scanout knows
+    ASSERT_TRUE(create(deep).ok());
+    GuestPages pages(4096);
+    ASSERT_TRUE(create_blob(0, 3, {wire::kBlobMemGuest, 0, 0, 4096}, pages.backing()).ok());
+    export_rows(4096, 80);
+    for (const Rect& rect : {Rect{0, 0, 21, 10}, Rect{0, 0, 20, 11}, Rect{0, 0, 0, 10},
+                             Rect{20, 0, 1, 1}, Rect{kMax, kMax, 2, 2}})
+        EXPECT_TRUE(frame(1, rect).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(frame(2, {0, 0, 20, 10}).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(frame(3, {0, 0, 20, 10}).failed(ErrorCode::kInvalidParameter));
+    EXPECT_TRUE(frame(9, {0, 0, 20, 10}).failed(ErrorCode::kInvalidResource));
+    EXPECT_FALSE(owner().was_asked({"export_blob", 0, 1}));
+    EXPECT_FALSE(owner().was_asked({"export_blob", 0, 2}));
+    EXPECT_TRUE(destroy(3).ok());
 }
 
 TEST_F(Gpu3d, Import_MakesAResourceThatIsLikeAnyOther) {

@@ -35,7 +35,7 @@ class GpuRandom : public GpuWithRenderers, public ::testing::WithParamInterface<
         transfer.resource_id = some_resource();
         transfer.box = {upto(40), upto(40), 0, upto(40), upto(40), 1};
         transfer.offset = upto(2000);
-        switch (upto(19)) {
+        switch (upto(20)) {
             case 0:
                 return gpu->create_context(some_context(),
                                            {upto(2) == 0 ? kCapset : kOtherCapset + upto(2), ""},
@@ -86,6 +86,9 @@ class GpuRandom : public GpuWithRenderers, public ::testing::WithParamInterface<
                 if (const auto frame = gpu->frame_2d(some_resource(), some_rect()); frame)
                     frames.push_back(*frame);
                 return;
+            case 18:
+                return gpu->frame_3d(some_resource(), some_rect(),
+                                     frame_answers.emplace_back().completion(sink));
             default:
                 gpu->frame_blob(some_resource(),
                                 {PixelFormat::kB8G8R8X8, upto(100), upto(100), upto(20), upto(20)},

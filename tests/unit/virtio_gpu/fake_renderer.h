@@ -19,9 +19,11 @@
 namespace swede::virtio_gpu::testing {
 
 /// A renderer in the test's hand: it answers at once, when the test says so, or never. Blobs are
-/// memfds filled with their blob id's low byte.
+/// memfds filled with their blob id's low byte; pictures of 3D resources are too, with their
+/// resource id's, and have rows kRowGap bytes longer than their pixels.
 class FakeRenderer final : public rutabaga::Renderer {
   public:
+    static constexpr uint32_t kRowGap = 64;  ///< bytes
     /// Which calls keep their answer until answer_all(); by name, "create_blob" for example.
     std::set<std::string> held;
     /// Which calls fail.
@@ -56,6 +58,9 @@ class FakeRenderer final : public rutabaga::Renderer {
     [[nodiscard]] std::byte* blob_bytes(rutabaga::ResourceId id) {
         return blobs_.at(id).mapping.data();
     }
+    [[nodiscard]] std::byte* picture_bytes(rutabaga::ResourceId id) {
+        return pictures_.at(id).mapping.data();
+    }
     [[nodiscard]] size_t num_blobs() const { return blobs_.size(); }
     [[nodiscard]] bool called(const std::string& call) const {
         for (const std::string& one : state.calls)
@@ -89,34 +94,36 @@ class FakeRenderer final : public rutabaga::Renderer {
     void create_blob(rutabaga::ContextId, rutabaga::ResourceId resource,
                      const rutabaga::BlobRequest& request, std::shared_ptr<Backing>,
                      rutabaga::Completion<rutabaga::BlobInfo> done) override {
-        Blob blob;
-        blob.size = (request.size + 4095) / 4096 * 4096;
-        auto fd = create_memfd("fake-blob", blob.size);
-        if (!fd) return done(std::unexpected(fd.error()));
-        blob.fd = *std::move(fd);
-        auto mapping = Mapping::own_file(blob.fd.get(), 0, blob.size, Access::kReadWrite);
-        if (!mapping) return done(std::unexpected(mapping.error()));
-        blob.mapping = *std::move(mapping);
-        std::memset(blob.mapping.data(), static_cast<int>(request.blob_id & 0xff), blob.size);
-        blobs_[resource] = std::move(blob);
+        auto blob = make_blob(request.size, request.blob_id);
+        if (!blob) return done(std::unexpected(blob.error()));
+        blobs_[resource] = *std::move(blob);
         note("create_blob", resource, std::move(done), rutabaga::BlobInfo{});
     }
-    void create_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d&,
+    void create_3d(rutabaga::ResourceId resource, const wire::ResourceCreate3d& request,
                    rutabaga::Completion<> done) override {
+        if (state.record && request.width <= 256 && request.height <= 256) {
+            const uint32_t stride = request.width * 4 + kRowGap;
+            auto picture = make_blob(uint64_t{stride} * request.height, resource);
+            if (!picture) return done(std::unexpected(picture.error()));
+            picture->stride = stride;
+            pictures_[resource] = *std::move(picture);
+        }
         note("create_3d", resource, std::move(done));
     }
     void attach_backing(rutabaga::ResourceId, std::shared_ptr<Backing>) override {}
     void detach_backing(rutabaga::ResourceId) override {}
     void destroy_resource(rutabaga::ResourceId resource, rutabaga::Completion<> done) override {
         blobs_.erase(resource);
+        pictures_.erase(resource);
         note("destroy_resource", resource, std::move(done));
     }
     void export_blob(rutabaga::ResourceId resource,
                      rutabaga::Completion<rutabaga::SharedMemory> done) override {
-        const Blob& blob = blobs_.at(resource);
+        const auto picture = pictures_.find(resource);
+        const Blob& blob = picture != pictures_.end() ? picture->second : blobs_.at(resource);
         note("export_blob", resource, std::move(done),
              rutabaga::SharedMemory{(blob.window ? blob.window : blob.fd).duplicate(),
-                                    blob.window_offset, blob.size});
+                                    blob.window_offset, blob.size, blob.stride});
     }
     void place_blob(rutabaga::ResourceId resource, const rutabaga::WindowRange& range,
                     rutabaga::Completion<> done) override {
@@ -167,6 +174,7 @@ class FakeRenderer final : public rutabaga::Renderer {
     }
     void reset(rutabaga::Completion<> done) override {
         blobs_.clear();
+        pictures_.clear();
         state.contexts.clear();
         note("reset", 0, std::move(done));
     }
@@ -180,7 +188,18 @@ class FakeRenderer final : public rutabaga::Renderer {
         Mapping mapping;  ///< of where it lives
         UniqueFd window;  ///< empty: it is not placed
         uint64_t window_offset = 0;
+        uint32_t stride = 0;  ///< of a picture
     };
+
+    [[nodiscard]] static Result<Blob> make_blob(uint64_t size, uint64_t id) {
+        Blob blob;
+        blob.size = (size + 4095) / 4096 * 4096;
+        blob.fd = SWEDE_TRY(create_memfd("fake-blob", blob.size));
+        blob.mapping =
+            SWEDE_TRY(Mapping::own_file(blob.fd.get(), 0, blob.size, Access::kReadWrite));
+        std::memset(blob.mapping.data(), static_cast<int>(id & 0xff), blob.size);
+        return blob;
+    }
 
     template <typename T, typename... Value>
     void note(const std::string& call, uint32_t id, rutabaga::Completion<T> done, Value... value) {
@@ -202,6 +221,7 @@ class FakeRenderer final : public rutabaga::Renderer {
     std::shared_ptr<rutabaga::CompletionSink> sink_;
     std::vector<rutabaga::Capset> capsets_;
     std::map<rutabaga::ResourceId, Blob> blobs_;
+    std::map<rutabaga::ResourceId, Blob> pictures_;
     std::vector<std::move_only_function<void()>> held_answers_;
 };
 
