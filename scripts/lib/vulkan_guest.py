@@ -13,13 +13,16 @@ from lab import LabError
 GFXSTREAM = "gfxstream"  # Mesa's driver for our device
 LAVAPIPE = "lavapipe"  # Mesa's driver that renders in the guest
 START_SECONDS = 120
-# The compositor draws with the processor and takes no dma-bufs from clients, so the driver has to
-# copy each picture into shared memory.
-ENVIRONMENT = {GFXSTREAM: "MESA_VK_WSI_DEBUG=sw ", LAVAPIPE: ""}
+# A compositor that draws with the processor takes no dma-bufs from clients: the driver then has to
+# copy each picture into shared memory. One that draws with GL takes them.
+COMPOSITORS = {"pixman": "MESA_VK_WSI_DEBUG=sw ", "gl": ""}  # weston's renderer -> for its clients
+COPIED = "copied by the guest's processor (wl_shm)"
+HANDED_OVER = "handed over as dma-bufs (linux-dmabuf)"
 PRESENTATION = {
-    r"wl_shm_pool[#@]\d+\.create_buffer": "copied by the guest's processor (wl_shm)",
-    r"zwp_linux_buffer_params_v1[#@]\d+\.create": "handed over as dma-bufs (linux-dmabuf)",
+    r"wl_shm_pool[#@]\d+\.create_buffer": COPIED,
+    r"zwp_linux_buffer_params_v1[#@]\d+\.create": HANDED_OVER,
 }
+WESTON_SECONDS = 120
 CUBE_WINDOW = 500  # pixels, both ways
 CUBE_BACKGROUND = 51  # red, green and blue, each 0.2
 FEW_FRAMES = 5
@@ -53,8 +56,19 @@ def host_environment():
     return {} if chosen or gpus else lavapipe_environment()
 
 
-def command(driver, text):
-    return f"{ENVIRONMENT[driver]}sh /swede/vulkan.sh {driver} {text}"
+def command(driver, text, compositor="pixman"):
+    environment = COMPOSITORS[compositor] if driver == GFXSTREAM else ""
+    return f"{environment}sh /swede/vulkan.sh {driver} {text}"
+
+
+def start_weston(guest, compositor):
+    """Starts weston, in place of one that runs."""
+    guest.check(f"sh /swede/weston.sh {compositor}", WESTON_SECONDS)
+
+
+def gl_renderer(guest):
+    """What weston, with the compositor `gl`, draws with."""
+    return guest.check("sed -n 's/.*GL renderer: //p' /run/weston.log").strip()
 
 
 def devices(guest, driver):
@@ -71,10 +85,11 @@ def devices(guest, driver):
     return found
 
 
-def start_cube(guest, driver):
+def start_cube(guest, driver, compositor="pixman"):
     """Starts vkcube on weston; returns once it has handed over its third picture."""
     guest.check("rm -f /tmp/cube.log; WAYLAND_DEBUG=1 "
-                + command(driver, "vkcube --wsi wayland --suppress_popups > /tmp/cube.log 2>&1 &"))
+                + command(driver, "vkcube --wsi wayland --suppress_popups > /tmp/cube.log 2>&1 &",
+                          compositor))
     # -c counts lines; each commit of a picture attaches a buffer.
     guest.check("n=0; until [ $(grep -c 'wl_surface.*attach(wl_buffer' /tmp/cube.log) -ge 3 ]; do "
                 f"n=$((n + 1)); if [ $n -gt {START_SECONDS * 10} ] || ! pidof vkcube > /dev/null; "
@@ -100,11 +115,11 @@ def stop_cube(guest):
                 "sleep 0.1; done")
 
 
-def frame_rate(guest, driver):
+def frame_rate(guest, driver, compositor="pixman"):
     """Frames per second of vkcube, without what its start takes."""
 
     def seconds(frames):
-        text = guest.check(command(driver, f"cube {frames}"), 600)
+        text = guest.check(command(driver, f"cube {frames}", compositor), 600)
         found = re.search(r"start=(\S+) end=(\S+)$", text, re.M)
         if not found:
             raise LabError(f"vkcube was not timed: {text[-600:]}")

@@ -15,7 +15,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent),
 import lab
 import lab_programs
 import vulkan_guest
-from guest_programs import PROGRAMS, build_guest_programs
+from guest_programs import PROGRAMS, build_guest_programs, build_preloads
 from lab import Device, Door, Guest
 
 OUTPUTS = "1280x800,1024x768"
@@ -39,14 +39,14 @@ class Machine:
     """A device process and the guest on it."""
 
     def __init__(self, door, folder, programs, *, program=None, arguments=(), environment=None,
-                 hostmem="256M", append="", image="min", memory="512M", gpu="none"):
+                 hostmem="256M", append="", image="min", memory="512M", gpu="none", outputs=OUTPUTS):
         self.door = door
         # A console does not depend on what GPU this machine has.
         options = [*arguments] if gpu is None else [*arguments, "--gpu", gpu]
         if door is not Door.VHOST_USER_GPU:
             options += ["--hostmem", hostmem]
         self.device = Device(door, folder / "device", program=program, environment=environment,
-                             arguments=[*options, "--display", "none", "--outputs", OUTPUTS])
+                             arguments=[*options, "--display", "none", "--outputs", outputs])
         self.device.start()
         self.census_before = self.device.census()
         self.guest = Guest(door, self.device.socket_path, folder / "guest", agent=True,
@@ -127,6 +127,16 @@ def vulkan(request, tmp_path_factory, guest_programs):
     return make_machine(request, request.param, tmp_path_factory, guest_programs | programs,
                         environment=vulkan_guest.lavapipe_environment(), image="vulkan",
                         hostmem="1G", memory="1G", gpu=None)
+
+
+@pytest.fixture(scope="module", params=FULL_DOORS, ids=door_id)
+def vulkan_gl(request, tmp_path_factory):
+    """The same with GL in the guest, by Zink on that driver. The rows of a picture of this width are
+    longer than their pixels."""
+    return make_machine(request, request.param, tmp_path_factory,
+                        build_preloads(tmp_path_factory.mktemp("preloads")),
+                        environment=vulkan_guest.lavapipe_environment(), image="vulkan-gl",
+                        hostmem="1G", memory="1G", gpu=None, outputs="1366x768")
 
 
 def driver_features(guest):

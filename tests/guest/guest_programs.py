@@ -21,3 +21,14 @@ def build_guest_programs(sources, folder):
                         "-lpthread"], check=True)
         built[f"/usr/bin/{source.stem}"] = target
     return built
+
+
+def build_preloads(folder):
+    """Libraries that guest programs are started with; returns {path in the guest: file}."""
+    built = {}
+    for source in sorted((PROGRAMS / "preload").glob("*.c")):
+        target = pathlib.Path(folder) / f"{source.stem}.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", target,
+                        source], check=True)
+        built[f"/swede/{target.name}"] = target
+    return built

@@ -4,6 +4,7 @@ of this machine."""
 
 import base64
 import subprocess
+import time
 
 import pytest
 
@@ -24,11 +25,50 @@ def objects(machine):
     return {key: census[key] for key in OBJECTS}
 
 
+def settled_objects(machine, samples=10):
+    """The objects once they stay the same for a second: weston with GL makes and drops some."""
+    last = []
+
+    def settled():
+        time.sleep(0.1)
+        last.append(objects(machine))
+        return len(last) > samples and all(one == last[-1] for one in last[-samples:])
+
+    wait_until(settled, 30, "a steady number of objects")
+    return last[-1]
+
+
+def no_more_than(machine, before):
+    now = objects(machine)
+    return all(now[key] <= before[key] for key in OBJECTS)
+
+
 @pytest.fixture(name="weston", scope="module")
 def _weston(vulkan):
     """The machine with weston on its screen."""
-    vulkan.guest.check("sh /swede/weston.sh", 60)
+    vulkan_guest.start_weston(vulkan.guest, "pixman")
     return vulkan
+
+
+@pytest.fixture(name="gl_weston", scope="module")
+def _gl_weston(vulkan_gl):
+    """The machine with GL, and on its screen a weston that draws with it."""
+    vulkan_guest.start_weston(vulkan_gl.guest, "gl")
+    # What weston makes for its first client, it keeps.
+    vulkan_gl.guest.check(
+        vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}", "gl"), 120)
+    return vulkan_gl
+
+
+def take_cube(machine, compositor):
+    """Draws a cube and checks its picture; returns how it was presented."""
+    vulkan_guest.start_cube(machine.guest, GFXSTREAM, compositor)
+    way = vulkan_guest.presentation(machine.guest)
+    vulkan_guest.hold_cube(machine.guest)
+    picture = vulkan_guest.steady_picture(lambda: pictures.load(machine.screenshot()))
+    vulkan_guest.check_cube(picture)
+    vulkan_guest.stop_cube(machine.guest)
+    return way
 
 
 def test_kernel_sees_a_device_that_renders(vulkan):
@@ -92,34 +132,36 @@ def test_full_window_fails_a_map_and_the_program_works_on(vulkan):
 
 def test_cube_is_in_the_picture(weston):
     before = objects(weston)
-    vulkan_guest.start_cube(weston.guest, GFXSTREAM)
-    vulkan_guest.hold_cube(weston.guest)
-    picture = vulkan_guest.steady_picture(lambda: pictures.load(weston.screenshot()))
-    vulkan_guest.check_cube(picture)
-    vulkan_guest.stop_cube(weston.guest)
+    assert take_cube(weston, "pixman") == vulkan_guest.COPIED
     # Weston keeps its buffers, and the driver gives resources back a little later.
     wait_until(lambda: objects(weston)["contexts"] == before["contexts"], 10, "the context's end")
 
 
-def test_cubes_that_are_killed_leave_nothing(weston):
-    guest = weston.guest
-    guest.check(vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}"), 120)
-    before = objects(weston)
+def kill_cubes(machine, compositor):
+    """Cubes that are killed leave nothing, and others can follow."""
+    guest = machine.guest
+    few = vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}", compositor)
+    guest.check(few, 120)
+    before = settled_objects(machine)
     for _ in range(2):
-        vulkan_guest.start_cube(guest, GFXSTREAM)
+        vulkan_guest.start_cube(guest, GFXSTREAM, compositor)
         guest.check("killall -KILL vkcube")
-        wait_until(lambda: objects(weston) == before, 15, f"the objects of before ({before})")
-    guest.check(vulkan_guest.command(GFXSTREAM, f"cube {vulkan_guest.FEW_FRAMES}"), 120)
+        wait_until(lambda: no_more_than(machine, before), 15, f"the objects of before ({before})")
+    guest.check(few, 120)
+
+
+def test_cubes_that_are_killed_leave_nothing(weston):
+    kill_cubes(weston, "pixman")
 
 
 def test_reboot_leaves_nothing_behind(vulkan):
-    """Last of the module: the guest is another one afterwards."""
+    """Last of those on this machine: the guest is another one afterwards."""
     guest = vulkan.guest
     guest.check("sync")
     guest.reset()
     vulkan_guest.devices(guest, GFXSTREAM)
     first = {"process": vulkan.device.census(), "objects": objects(vulkan)}
-    guest.check("sh /swede/weston.sh", 60)
+    vulkan_guest.start_weston(guest, "pixman")
     vulkan_guest.start_cube(guest, GFXSTREAM)
     if vulkan.door is Door.VHOST_USER:
         # QEMU 11.1.3 ends with SIGSEGV if blobs are mapped (src/transports/vhost_user/README.md).
@@ -133,3 +175,22 @@ def test_reboot_leaves_nothing_behind(vulkan):
     guest.stop()
     wait_until(lambda: vulkan.device.census() == vulkan.census_before, 10,
                f"the census at start ({vulkan.census_before}) after the guest has gone")
+
+
+def test_compositor_draws_with_our_device(gl_weston):
+    assert vulkan_guest.gl_renderer(gl_weston.guest).startswith("zink ")
+    assert objects(gl_weston)["contexts"] > 0
+
+
+def test_cube_is_handed_over_as_dma_bufs(gl_weston):
+    before = settled_objects(gl_weston)["contexts"]
+    assert take_cube(gl_weston, "gl") == vulkan_guest.HANDED_OVER
+    wait_until(lambda: objects(gl_weston)["contexts"] == before, 10, "the context's end")
+
+
+def test_cube_on_the_same_compositor_by_copies(gl_weston):
+    assert take_cube(gl_weston, "pixman") == vulkan_guest.COPIED
+
+
+def test_cubes_with_dma_bufs_that_are_killed_leave_nothing(gl_weston):
+    kill_cubes(gl_weston, "gl")
