@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "guest")]
 import build
 import vulkan_demo
 import vulkan_guest
+from guest_programs import build_preloads
 from kvm import kvm_is_usable
 from lab import Device, Door, Guest, LabError
 from report import Failure, say
@@ -73,6 +74,10 @@ class Desktop:
         return {}
 
     @staticmethod
+    def files(_folder):
+        return {}
+
+    @staticmethod
     def run(guest, take_picture, picture, clock):
         show_kernel(guest, clock)
         clock("starting weston, a terminal and clients")
@@ -94,6 +99,10 @@ class Vulkan:
     @staticmethod
     def environment():
         return vulkan_guest.host_environment()
+
+    @staticmethod
+    def files(folder):
+        return build_preloads(folder)
 
     @staticmethod
     def run(guest, take_picture, picture, clock):
@@ -127,7 +136,8 @@ def demo(job, door):
         with Device(door, logs, program=program, arguments=options,
                     environment=job.environment()) as device:
             clock("booting a Debian guest on it")
-            with Guest(door, device.socket_path, logs, image=job.image, agent=True) as guest:
+            with Guest(door, device.socket_path, logs, image=job.image, files=job.files(logs),
+                       agent=True) as guest:
                 job.run(guest, lambda: device.control("screenshot", str(picture)), picture, clock)
     print(picture)
 
