@@ -37,7 +37,8 @@ using namespace swede::wire::local;
 using fuzz::require;
 
 constexpr int kMaxSteps = 2000;
-constexpr int kMaxTurns = 200;  ///< after the steps
+constexpr int kMaxTurns = 200;  ///< until a program that is gone is noticed
+constexpr int kQuietTurns = 10;
 constexpr size_t kPrograms = 2;
 constexpr size_t kMaxFds = 15;
 constexpr size_t kMaxMinted = 8;
@@ -88,12 +89,6 @@ struct Program {
     bool numbers_known = true;              ///< false once bytes were sent that we did not make
 };
 
-bool has_unheard(const Program& program) {
-    int bytes = 0;
-    return program.socket && !program.ended &&
-           ::ioctl(program.socket.get(), SIOCOUTQ, &bytes) == 0 && bytes != 0;
-}
-
 class Run {
   public:
     Run(World& world, std::span<const std::byte> input) : world_(world), input_(input) {}
@@ -102,8 +97,7 @@ class Run {
         require(::ftruncate(world_.file.get(), 65536) == 0);
         for (size_t i = 0; i < kPrograms; ++i) begin(i);
         for (int i = 0; i < kMaxSteps && step(); ++i) turn();
-        // A request takes some turns. What was sent is heard, but for what waits for ever.
-        for (int i = 0; i < kMaxTurns && std::ranges::any_of(programs_, has_unheard); ++i) turn();
+        hear_the_rest();
         for (Program& program : programs_) program.socket.reset();
         for (int i = 0; i < kMaxTurns && !std::ranges::all_of(programs_, &Program::ended); ++i)
             turn();
@@ -248,6 +242,28 @@ class Run {
             std::memcpy(CMSG_DATA(c), copies.data(), size);
         }
         (void)!::sendmsg(program.socket.get(), &header, MSG_NOSIGNAL);
+    }
+
+    /// A request takes some turns. What was sent is heard, but for what waits for ever.
+    void hear_the_rest() {
+        int left = unheard();
+        for (int quiet = 0; left != 0 && quiet < kQuietTurns;) {
+            turn();
+            const int now = unheard();
+            quiet = now == left ? quiet + 1 : 0;
+            left = now;
+        }
+    }
+    /// Bytes that were sent and are not read yet.
+    [[nodiscard]] int unheard() const {
+        int sum = 0;
+        for (const Program& program : programs_) {
+            int bytes = 0;
+            if (program.socket && !program.ended &&
+                ::ioctl(program.socket.get(), SIOCOUTQ, &bytes) == 0)
+                sum += bytes;
+        }
+        return sum;
     }
 
     /// One turn of the loop, and all that came of it.
