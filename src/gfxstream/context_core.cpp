@@ -15,6 +15,8 @@ namespace {
 
 log::Module log_("gfxstream");
 
+constexpr auto kAttachLimit = std::chrono::seconds(1);
+
 }  // namespace
 
 Result<void> ContextCore::open(const ExecutorFactory& executors) {
@@ -28,6 +30,7 @@ void ContextCore::end() {
     sequence_.abandon();
     const std::scoped_lock lock(mutex_);
     for (const auto& doorbell : doorbells_) doorbell->ring();
+    color_buffers_changed_.notify_all();
 }
 
 void ContextCore::lose(Error why) {
@@ -89,6 +92,7 @@ void ContextCore::remove_doorbell(const Doorbell* doorbell) {
 void ContextCore::attach(uint32_t resource, std::shared_ptr<ColorBuffer> buffer) {
     const std::scoped_lock lock(mutex_);
     color_buffers_[resource] = std::move(buffer);
+    color_buffers_changed_.notify_all();
 }
 
 void ContextCore::detach(uint32_t resource) {
@@ -101,7 +105,10 @@ void ContextCore::detach(uint32_t resource) {
 }
 
 std::shared_ptr<ColorBuffer> ContextCore::color_buffer(uint32_t resource) {
-    const std::scoped_lock lock(mutex_);
+    std::unique_lock lock(mutex_);
+    color_buffers_changed_.wait_for(lock, kAttachLimit, [this, resource] {
+        return over_ || color_buffers_.contains(resource);
+    });
     const auto found = color_buffers_.find(resource);
     return found == color_buffers_.end() ? nullptr : found->second;
 }

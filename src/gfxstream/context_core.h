@@ -66,6 +66,8 @@ class ContextCore final : public ExecutorServices {
     void detach(uint32_t resource);
 
     // ExecutorServices.
+    /// Waits for it to be attached, for a second at most: a ring is often faster than the control
+    /// queue, and Linux does not wait for CTX_ATTACH_RESOURCE.
     [[nodiscard]] std::shared_ptr<ColorBuffer> color_buffer(uint32_t resource) override;
     [[nodiscard]] const std::shared_ptr<Budget>& budget() override { return budget_; }
 
@@ -83,6 +85,7 @@ class ContextCore final : public ExecutorServices {
     std::condition_variable threads_changed_;
     size_t threads_ = 0;
     std::vector<std::shared_ptr<Doorbell>> doorbells_;
+    std::condition_variable color_buffers_changed_;  ///< also rung when the context becomes over
     std::unordered_map<uint32_t, std::shared_ptr<ColorBuffer>> color_buffers_;
 
     std::unique_ptr<CommandExecutor> executor_;  ///< uses the rest, so it dies first
