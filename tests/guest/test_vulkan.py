@@ -53,6 +53,8 @@ def _weston(vulkan):
 @pytest.fixture(name="gl_weston", scope="module")
 def _gl_weston(vulkan_gl):
     """The machine with GL, and on its screen a weston that draws with it."""
+    vulkan_gl.guest.expect_agent()
+    vulkan_gl.first_objects = settled_objects(vulkan_gl)
     vulkan_guest.start_weston(vulkan_gl.guest, "gl")
     # What weston makes for its first client, it keeps.
     vulkan_gl.guest.check(
@@ -194,3 +196,16 @@ def test_cube_on_the_same_compositor_by_copies(gl_weston):
 
 def test_cubes_with_dma_bufs_that_are_killed_leave_nothing(gl_weston):
     kill_cubes(gl_weston, "gl")
+
+
+def test_reboot_of_a_gl_desktop_leaves_nothing_behind(gl_weston):
+    """Last of those on this machine."""
+    guest, first = gl_weston.guest, gl_weston.first_objects
+    vulkan_guest.start_cube(guest, GFXSTREAM, "gl")
+    if gl_weston.door is Door.VHOST_USER:  # as above
+        guest.check("killall -KILL vkcube weston")
+        wait_until(lambda: objects(gl_weston)["mappings"] == first["mappings"], 10,
+                   "the end of the mappings")
+    guest.reset()
+    guest.expect_agent(120)
+    wait_until(lambda: objects(gl_weston) == first, 15, f"the objects of the first boot ({first})")

@@ -31,6 +31,7 @@ windows_are_at_least() { [ "$(weston-debug scene-graph | grep -c xdg_toplevel)" 
 # Only what weston asks udev for: waiting for all of the machine takes seconds when emulated.
 udevadm trigger --subsystem-match=drm --settle
 killall -q weston && while pidof weston >/dev/null; do sleep 0.1; done
+rm -f "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" # of one that was killed
 renderer=${1:-pixman}
 environment=
 if [ "$renderer" = gl ]; then
