@@ -45,6 +45,14 @@ struct DeviceData : ObjectData {
     DevicePipelineCache pipelines;
     /// Submissions and recordings have no reply, so that their failures stick here.
     std::atomic<bool> lost = false;
+    /// The driver said so itself: nothing that it was given runs any more.
+    std::atomic<bool> gone = false;
+
+    /// Takes a driver's answer, and gives it back.
+    VkResult heard(VkResult result) {
+        if (result == VK_ERROR_DEVICE_LOST) lost = gone = true;
+        return result;
+    }
 };
 
 [[nodiscard]] inline DeviceData& device_data(const Object& object) {

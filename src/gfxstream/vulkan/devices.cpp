@@ -158,8 +158,9 @@ bool Session::add_queues(Object& device, std::span<const VkDeviceQueueCreateInfo
 
 void Session::vkDestroyDevice(Call&, Object& device) {
     // Guests rely on us to wait (their driver does not), and may leave children behind.
-    (void)close_device(device, Clock::time_point::max());
-    if (must_return()) return;  // what runs is left to the end of the context
+    const VkResult result = close_device(device, Clock::time_point::max());
+    // What runs is left to the end of the context.
+    if (result == VK_TIMEOUT || must_return()) return;
     table_.remove(device.id, ObjectType::kDevice);
 }
 

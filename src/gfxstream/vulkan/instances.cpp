@@ -112,8 +112,9 @@ VkResult Session::vkCreateInstance(Call& call, const VkInstanceCreateInfo* pCrea
 
 void Session::vkDestroyInstance(Call&, Object& instance) {
     // Guests may leave devices in it (Mesa's never do); work may still run on these.
-    (void)close_devices(instance, Clock::time_point::max());
-    if (must_return()) return;  // what runs is left to the end of the context
+    const VkResult result = close_devices(instance, Clock::time_point::max());
+    // What runs is left to the end of the context.
+    if (result == VK_TIMEOUT || must_return()) return;
     const std::lock_guard lock(instances_mutex_);
     std::erase(instances_, instance.id);
     table_.remove(instance.id, ObjectType::kInstance);

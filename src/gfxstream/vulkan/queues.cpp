@@ -273,10 +273,9 @@ VkResult Session::submit_prepared(Call& call, Object& queue, std::span<const Inf
             !add_signal(call, const_cast<Info&>(submits.back()), data.done, data.submitted + 1))
             result = VK_ERROR_OUT_OF_HOST_MEMORY;
         if (result != VK_SUCCESS) return result;
-        result = (device.vk.*function)(queue.as<VkQueue>(), static_cast<uint32_t>(submits.size()),
-                                       submits.data(),
-                                       fence != nullptr ? fence->as<VkFence>() : VK_NULL_HANDLE);
-        if (result == VK_ERROR_DEVICE_LOST) device.lost = true;
+        result = device.heard((device.vk.*function)(
+            queue.as<VkQueue>(), static_cast<uint32_t>(submits.size()), submits.data(),
+            fence != nullptr ? fence->as<VkFence>() : VK_NULL_HANDLE));
         if (result != VK_SUCCESS) return result;
         data.pending.add(++data.submitted, held);
         held.clear();
@@ -321,7 +320,7 @@ void Session::vkQueueBindSparseAsyncGOOGLE(Call& call, Object& queue, uint32_t b
 }
 
 VkResult Session::vkQueueWaitIdle(Call&, Object& queue) {
-    return wait_until_idle(queue, Clock::time_point::max());
+    return wait_until_idle(queue, Clock::time_point::max(), &DeviceData::lost);
 }
 
 void Session::vkQueueWaitIdleAsyncGOOGLE(Call& call, Object& queue) {
@@ -329,7 +328,7 @@ void Session::vkQueueWaitIdleAsyncGOOGLE(Call& call, Object& queue) {
 }
 
 VkResult Session::vkDeviceWaitIdle(Call&, Object& device) {
-    return wait_until_device_is_idle(device, Clock::time_point::max());
+    return wait_until_device_is_idle(device, Clock::time_point::max(), &DeviceData::lost);
 }
 
 }  // namespace swede::gfxstream::vulkan

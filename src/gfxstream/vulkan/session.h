@@ -22,6 +22,7 @@
 
 namespace swede::gfxstream::vulkan {
 
+struct DeviceData;  // device_data.h
 struct MemoryData;  // resource_data.h
 class Host;  // host.h: the loader and the chosen physical device; one for each renderer process
 
@@ -136,9 +137,11 @@ class Session {
         }
         return true;
     }
-    /// Until all that was submitted is done.
-    [[nodiscard]] VkResult wait_until_idle(Object& queue, Clock::time_point deadline);
-    [[nodiscard]] VkResult wait_until_device_is_idle(Object& device, Clock::time_point deadline);
+    /// Until all that was submitted is done. `lost`: what ends it with VK_ERROR_DEVICE_LOST.
+    [[nodiscard]] VkResult wait_until_idle(Object& queue, Clock::time_point deadline,
+                                           std::atomic<bool> DeviceData::* lost);
+    [[nodiscard]] VkResult wait_until_device_is_idle(Object& device, Clock::time_point deadline,
+                                                     std::atomic<bool> DeviceData::* lost);
     /// The same before it goes: nothing is submitted any more.
     [[nodiscard]] VkResult close_device(Object& device, Clock::time_point deadline);
     [[nodiscard]] VkResult close_devices(Object& instance, Clock::time_point deadline);

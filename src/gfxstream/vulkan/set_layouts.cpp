@@ -125,7 +125,9 @@ void Session::vkCmdBindDescriptorSets(Call& call, Object& commandBuffer,
     uint64_t offsets = 0;
     for (uint32_t i = 0; agree && i < descriptorSetCount; ++i) {
         offsets += dynamic[firstSet + i];
-        agree = pDescriptorSets[i]->get<DescriptorSetData>().dynamic == dynamic[firstSet + i];
+        // No extension is offered that allows a set to be null.
+        agree = pDescriptorSets[i] != nullptr &&
+                pDescriptorSets[i]->get<DescriptorSetData>().dynamic == dynamic[firstSet + i];
     }
     if (!agree || offsets != dynamicOffsetCount) {
         call.in.fail("{} sets from {} on, with {} offsets, do not fit their layout.",

@@ -20,7 +20,7 @@ VkResult Session::wait_for_fences(Object& device, std::span<const VkFence> fence
                                   Clock::time_point deadline) {
     DeviceData& data = device_data(device);
     return wait_in_slices(
-        deadline, data, [this] { return must_return(); },
+        deadline, data, [&] { return data.lost || must_return(); },
         [&](uint64_t slice) {
             return data.vk.vkWaitForFences(device.as<VkDevice>(),
                                            static_cast<uint32_t>(fences.size()), fences.data(),
@@ -64,8 +64,8 @@ VkResult Session::vkResetFences(Call& call, Object& device, uint32_t fenceCount,
 VkResult Session::vkGetFenceStatus(Call&, Object& device, Object& fence) {
     DeviceData& data = device_data(device);
     if (data.lost) return VK_ERROR_DEVICE_LOST;
-    const VkResult result = data.vk.vkGetFenceStatus(device.as<VkDevice>(), fence.as<VkFence>());
-    if (result == VK_ERROR_DEVICE_LOST) data.lost = true;
+    const VkResult result =
+        data.heard(data.vk.vkGetFenceStatus(device.as<VkDevice>(), fence.as<VkFence>()));
     if (result == VK_SUCCESS) let_go_of_finished_work(device, Unfinished::kKeep);
     return result;
 }
@@ -111,7 +111,7 @@ VkResult Session::vkWaitSemaphores(Call& call, Object& device, const VkSemaphore
     info.pNext = nullptr;
     if (info.semaphoreCount == 0) return VK_SUCCESS;
     const VkResult result = wait_in_slices(
-        deadline_after(timeout), data, [this] { return must_return(); },
+        deadline_after(timeout), data, [&] { return data.lost || must_return(); },
         [&](uint64_t slice) {
             return data.vk.vkWaitSemaphores(device.as<VkDevice>(), &info, slice);
         });

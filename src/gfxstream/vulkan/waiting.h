@@ -33,14 +33,13 @@ namespace swede::gfxstream::vulkan {
 }
 
 /// The sequence of slices of every wait: `attempt(ns)` is the driver's.
-template <typename MustReturn, typename Attempt>
+template <typename IsOver, typename Attempt>
 [[nodiscard]] VkResult wait_in_slices(Session::Clock::time_point deadline, DeviceData& data,
-                                      MustReturn&& must_return, Attempt&& attempt) {
+                                      IsOver&& is_over, Attempt&& attempt) {
     for (;;) {
-        if (data.lost || must_return()) return VK_ERROR_DEVICE_LOST;
+        if (is_over()) return VK_ERROR_DEVICE_LOST;
         const uint64_t slice = next_slice(deadline);
-        const VkResult result = attempt(slice);
-        if (result == VK_ERROR_DEVICE_LOST) data.lost = true;
+        const VkResult result = data.heard(attempt(slice));
         if (result != VK_TIMEOUT || slice == 0) return result;
     }
 }

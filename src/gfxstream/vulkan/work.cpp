@@ -2,6 +2,7 @@
 // What queues were given and may not have done yet. Each submission counts a semaphore of the
 // queue's up, so that it is known exactly what is done: waiting for a queue to be empty could wait
 // for what the guest has yet to signal.
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <thread>
@@ -17,6 +18,9 @@ namespace {
 
 /// More queues than that are not waited for at once.
 constexpr size_t kMostQueues = 64;
+
+/// For a device that is lost to its guest.
+constexpr std::chrono::seconds kLostWait{1};
 
 }  // namespace
 
@@ -37,8 +41,8 @@ void Session::let_go_of_finished(Object& queue, Unfinished unfinished) {
         if (unfinished == Unfinished::kClose) data.closed = true;
         if (data.pending.empty()) return;
         uint64_t value = std::numeric_limits<uint64_t>::max();
-        // Of a lost device nothing is waited for, and all may be destroyed.
-        if (unfinished == Unfinished::kKeep && !device.lost &&
+        // What is lost to the guest alone still runs.
+        if (unfinished == Unfinished::kKeep && !device.gone &&
             device.vk.vkGetSemaphoreCounterValue(device_handle(queue), data.done, &value) !=
                 VK_SUCCESS)
             return;
@@ -96,13 +100,13 @@ void Session::wait_for_some_work(Object& device) {
         return;
     }
     DeviceData& data = device_data(device);
-    const VkResult result = data.vk.vkWaitSemaphores(
+    (void)data.heard(data.vk.vkWaitSemaphores(
         device.as<VkDevice>(), &info,
-        std::chrono::duration_cast<std::chrono::nanoseconds>(kSlice).count());
-    if (result == VK_ERROR_DEVICE_LOST) data.lost = true;
+        std::chrono::duration_cast<std::chrono::nanoseconds>(kSlice).count()));
 }
 
-VkResult Session::wait_until_idle(Object& queue, Clock::time_point deadline) {
+VkResult Session::wait_until_idle(Object& queue, Clock::time_point deadline,
+                                  std::atomic<bool> DeviceData::* lost) {
     // vkQueueWaitIdle cannot be ended.
     DeviceData& device = device_data(queue);
     auto& data = queue.get<QueueData>();
@@ -110,7 +114,7 @@ VkResult Session::wait_until_idle(Object& queue, Clock::time_point deadline) {
     uint64_t value = 0;
     {
         const std::lock_guard lock(data.mutex);
-        if (device.lost) return VK_ERROR_DEVICE_LOST;
+        if (device.*lost) return VK_ERROR_DEVICE_LOST;
         if (data.submitted == 0) return VK_SUCCESS;
         info.pSemaphores = &data.done;
         value = data.submitted;
@@ -119,7 +123,7 @@ VkResult Session::wait_until_idle(Object& queue, Clock::time_point deadline) {
     info.semaphoreCount = 1;
     info.pValues = &value;
     const VkResult result = wait_in_slices(
-        deadline, device, [this] { return must_return(); },
+        deadline, device, [&] { return device.*lost || must_return(); },
         [&](uint64_t slice) {
             return device.vk.vkWaitSemaphores(device_handle(queue), &info, slice);
         });
@@ -127,23 +131,26 @@ VkResult Session::wait_until_idle(Object& queue, Clock::time_point deadline) {
     return result;
 }
 
-VkResult Session::wait_until_device_is_idle(Object& device, Clock::time_point deadline) {
+VkResult Session::wait_until_device_is_idle(Object& device, Clock::time_point deadline,
+                                            std::atomic<bool> DeviceData::* lost) {
     VkResult result = VK_SUCCESS;
     for_each_queue(device, [&](Object& queue) {
-        if (result == VK_SUCCESS) result = wait_until_idle(queue, deadline);
+        if (result == VK_SUCCESS) result = wait_until_idle(queue, deadline, lost);
     });
     return result;
 }
 
 VkResult Session::close_device(Object& device, Clock::time_point deadline) {
     VkResult result = VK_SUCCESS;
+    // What it runs may wait for a submission that failed.
+    if (device_data(device).lost) deadline = std::min(deadline, Clock::now() + kLostWait);
     for_each_queue(device, [&](Object& queue) {
         auto& data = queue.get<QueueData>();
         const std::lock_guard lock(data.mutex);
         data.closed = true;
     });
     for (;;) {
-        result = wait_until_device_is_idle(device, deadline);
+        result = wait_until_device_is_idle(device, deadline, &DeviceData::gone);
         // Without memory a driver cannot wait; what runs still runs.
         if (result != VK_ERROR_OUT_OF_HOST_MEMORY && result != VK_ERROR_OUT_OF_DEVICE_MEMORY) break;
         if (Clock::now() >= deadline) result = VK_TIMEOUT;

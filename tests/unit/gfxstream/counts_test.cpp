@@ -376,6 +376,7 @@ TEST_F(Counts, DynamicOffsets_AreAsManyAsTheSetsHave) {
     EXPECT_FALSE(bind(0, {set}, 4));
     EXPECT_FALSE(bind(1, {set}, 3)) << "That set has none.";
     EXPECT_FALSE(bind(0, {other}, 3)) << "Nor does this one.";
+    EXPECT_FALSE(bind(1, {VK_NULL_HANDLE}, 0));
     EXPECT_FALSE(bind(2, {other}, 0));
     EXPECT_FALSE(bind(~0U, {other}, 0));
     EXPECT_FALSE(records(guest::vkCmdBindDescriptorSets{

@@ -444,6 +444,40 @@ TEST_F(Lifetimes, ADeviceThatIsDestroyed_GoesOnceItsWorkIsDone) {
     EXPECT_EQ(program.count(ObjectType::kCommandBuffer), 0U);
 }
 
+// Lost to the guest, since a submission failed; what was submitted before still runs.
+TEST_F(Lifetimes, ADeviceThatIsLost_LetsItsWorkFinish) {
+    record();
+    submit_and_hold();
+    vulkan_null::fail_after(0, VK_ERROR_OUT_OF_HOST_MEMORY);
+    program.submit(commands, VK_NULL_HANDLE);
+    EXPECT_TRUE(is_lost());
+    program.call(guest::vkDestroyBuffer{.self = program.device, .buffer = buffer});
+    program.call(guest::vkFreeCommandBuffers{.self = program.device,
+                                             .commandPool = pool,
+                                             .commandBufferCount = 1,
+                                             .pCommandBuffers = &commands});
+    expect_to_wait(guest::vkDestroyDevice{.self = program.device});
+    EXPECT_EQ(program.count(ObjectType::kDevice), 0U);
+}
+
+TEST_F(Lifetimes, ADeviceThatIsLost_IsNotWaitedForWithoutEnd) {
+    record();
+    submit_and_hold();
+    vulkan_null::fail_after(0, VK_ERROR_OUT_OF_HOST_MEMORY);
+    program.submit(commands, VK_NULL_HANDLE);
+    program.call(guest::vkDestroyDevice{.self = program.device});
+    EXPECT_EQ(program.count(ObjectType::kDevice), 1U);
+}
+
+TEST_F(Lifetimes, ADriverThatLostItsDevice_IsNotWaitedFor) {
+    record();
+    submit_and_hold();
+    vulkan_null::fail_after(0, VK_ERROR_DEVICE_LOST);
+    program.submit(commands, VK_NULL_HANDLE);
+    program.call(guest::vkDestroyDevice{.self = program.device});
+    EXPECT_EQ(program.count(ObjectType::kDevice), 0U);
+}
+
 TEST_F(Lifetimes, WorkThatWasNeverWaitedFor_GoesWithTheSession) {
     record();
     program.submit(commands, program.make_fence());
