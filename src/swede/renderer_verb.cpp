@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "swede/renderer_verb.h"
 
-#include <malloc.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/unix_socket.h"
+#include "gfxstream/vulkan/heap.h"
 #include "gfxstream/vulkan/open_renderer.h"
 #include "renderer_process/child_process.h"
 #include "renderer_process/client.h"
@@ -25,7 +24,6 @@ log::Module log_("device");
 
 /// Drivers take their time to load on a machine that has just started.
 constexpr auto kStartDeadline = std::chrono::seconds(20);
-constexpr int kMappedFrom = 128 * 1024;  ///< bytes; what malloc() begins with
 
 std::vector<std::string> arguments_of(const std::string& gpu, const Budget::Limits& limits) {
     std::vector<std::string> arguments{"renderer", "--gpu", gpu};
@@ -73,10 +71,7 @@ Result<OfferedRenderers> make_gpu_renderers(const GpuChoice& choice, const Budge
 
 int run_renderer(const RendererArguments& arguments) {
     constexpr char kProgram[] = "swede renderer";
-    // Large blocks lie in mappings of their own, so that what a driver never touches is never there
-    // and what it frees is gone. Left alone, the limit rises with the first large block that is
-    // freed (mallopt(3)), and every program that does nothing costs 3 MB more on lavapipe.
-    ::mallopt(M_MMAP_THRESHOLD, kMappedFrom);
+    gfxstream::vulkan::keep_heap_small();
     const auto limits = check_limits(arguments.limits);
     if (!limits) return report_error(kProgram, limits.error(), kExitUsage);
     if (!check_unix_stream(renderer_process::kRendererSocketFd))

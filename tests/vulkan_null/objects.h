@@ -79,6 +79,8 @@ void free_object(Base* object, ObjectType type);
 template <typename T>
     requires(kObjectTypeOf<T> != ObjectType::kNone)
 void touch(T handle) {
+    // No command of a recording has such an object.
+    if constexpr (kDispatchable<T>) recorded_into = nullptr;
     if (handle == VK_NULL_HANDLE) return;
     Base* const object = base_of(handle);
     if (recorded_into != nullptr && recorded_into != object && must_stay(kObjectTypeOf<T>))
@@ -88,9 +90,8 @@ void touch(T handle) {
 template <typename T>
 void use(T handle) {
     if (handle == VK_NULL_HANDLE) broken("A handle is null", kObjectTypeOf<T>);
-    // Each function names such an object first.
+    // Each function names such an object first, if it has one.
     if constexpr (std::is_same_v<T, VkCommandBuffer>) recorded_into = base_of(handle);
-    if constexpr (kDispatchable<T>) recorded_into = nullptr;
     touch(handle);
 }
 /// Handles, or structures with handles.

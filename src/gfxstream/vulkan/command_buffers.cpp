@@ -11,6 +11,7 @@
 #include "gfxstream/vulkan/commands.h"
 #include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/heap.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
@@ -36,6 +37,7 @@ void give_up(Object& command_buffer, VkResult result) {
 VkResult Session::vkCreateCommandPool(Call&, Object& device,
                                       const VkCommandPoolCreateInfo* pCreateInfo,
                                       uint64_t* pCommandPool) {
+    let_heap_grow();
     VkCommandPoolCreateInfo info = *pCreateInfo;
     info.pNext = nullptr;
     VkCommandPool made = VK_NULL_HANDLE;
