@@ -20,7 +20,7 @@ class PendingWork {
     [[nodiscard]] bool empty() const { return first_ == submissions_.size(); }
     [[nodiscard]] size_t submissions() const { return submissions_.size() - first_; }
     [[nodiscard]] bool has_room_for(size_t objects) const {
-        return objects_.size() - first_object_ <= kBound - objects;
+        return objects <= kBound && objects_.size() - first_object_ <= kBound - objects;
     }
     /// What the queue's semaphore counts to when the oldest is done. Not when empty().
     [[nodiscard]] uint64_t oldest() const { return submissions_[first_].value; }

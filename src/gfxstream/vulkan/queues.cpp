@@ -16,9 +16,15 @@ namespace {
 
 log::Module log_("gfxstream");
 
+/// Room for one more: batches may name one command buffer, with all that it executes, many times.
+bool may_hold_more(Call& call) {
+    return call.ring.held.size() < PendingWork::kBound ||
+           call.in.fail("A submission uses more than {} objects.", PendingWork::kBound);
+}
+
 /// An object that the submission holds until it is done; null, and the call has failed.
 Object* hold(Call& call, ObjectType type, uint64_t id, const Object& device) {
-    if (look_up(call, type, id, device) == nullptr) return nullptr;
+    if (!may_hold_more(call) || look_up(call, type, id, device) == nullptr) return nullptr;
     Object* const object = call.session.table().pin(type, id);
     if (object == nullptr) {
         call.in.fail("There is no {} {:#x} any more.", name_of(type), id);
@@ -40,6 +46,7 @@ VkResult replace_ids(Call& call, const Object& device, VkSemaphore* handles, uin
 
 /// Has a command buffer's recording hold what it names. `recording`: the one that is meant; 0: any.
 bool hold_recording(Call& call, const Object& device, uint64_t id, uint64_t recording) {
+    if (!may_hold_more(call)) return false;
     HandleTable& table = call.session.table();
     Object* const object = table.pin(ObjectType::kCommandBuffer, id);
     if (object == nullptr) return false;
@@ -78,6 +85,7 @@ VkResult replace_command_buffer(Call& call, const Object& device, VkCommandBuffe
         for (const CommandBufferData::Secondary& one : data.secondaries())
             held = held && hold_recording(call, device, one.id, one.recording);
     if (held) return VK_SUCCESS;
+    if (call.in.failed()) return VK_ERROR_UNKNOWN;
     log_.warn("A command buffer of the guest is submitted, and something that it names has gone.");
     return VK_ERROR_DEVICE_LOST;
 }

@@ -142,8 +142,10 @@ VkResult Session::wait_until_device_is_idle(Object& device, Clock::time_point de
 
 VkResult Session::close_device(Object& device, Clock::time_point deadline) {
     VkResult result = VK_SUCCESS;
-    // What it runs may wait for a submission that failed.
-    if (device_data(device).lost) deadline = std::min(deadline, Clock::now() + kLostWait);
+    // What it runs may wait for a submission that failed. (The end of the context has its own
+    // limit, behind which the process is given up.)
+    if (device_data(device).lost && !closing_)
+        deadline = std::min(deadline, Clock::now() + kLostWait);
     for_each_queue(device, [&](Object& queue) {
         auto& data = queue.get<QueueData>();
         const std::lock_guard lock(data.mutex);

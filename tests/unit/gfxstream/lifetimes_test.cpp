@@ -340,6 +340,25 @@ TEST_F(Secondaries, AreFreedAfterTheyWereTakenIn) {
     EXPECT_TRUE(is_lost());
 }
 
+// 64 batches, each with a command buffer that executes one 8,192 times.
+TEST_F(Secondaries, AreBounded_InOneSubmission) {
+    const std::vector<VkCommandBuffer> many(8192, secondary);
+    record(commands, GuestRecording()
+                         .begin()
+                         .add(guest::vkCmdExecuteCommands{
+                             .commandBufferCount = static_cast<uint32_t>(many.size()),
+                             .pCommandBuffers = many.data()})
+                         .end());
+    VkSubmitInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    info.commandBufferCount = 1;
+    info.pCommandBuffers = &commands;
+    const std::vector<VkSubmitInfo> batches(64, info);
+    const std::string why = program.failure_of(guest::vkQueueSubmitAsyncGOOGLE{
+        .self = program.queue, .submitCount = 64, .pSubmits = batches.data()});
+    EXPECT_NE(why.find("more than"), std::string::npos) << why;
+}
+
 TEST_F(Secondaries, AreBegunAgain_OnceThePrimaryIsDone) {
     submit_and_hold();
     VkCommandBufferInheritanceInfo inherited{};
@@ -517,6 +536,8 @@ TEST(PendingWork, IsBounded) {
     work.add(1, std::span(many).first(10));
     EXPECT_FALSE(work.has_room_for(many.size()));
     EXPECT_TRUE(work.has_room_for(many.size() - 10));
+    EXPECT_FALSE(work.has_room_for(PendingWork::kBound + 1));
+    EXPECT_FALSE(work.has_room_for(SIZE_MAX));
     std::vector<Object*> finished;
     work.take_finished(1, finished);
     EXPECT_TRUE(work.has_room_for(many.size()));
