@@ -165,10 +165,14 @@ Result<void> Ring::send(std::span<const std::byte> reply) {
 void Ring::answer_lost() {
     milliseconds sleep = kFirstLostSleep;
     while (!must_end()) {
-        // Again each time: the guest may only now have set up its side. Not in_error: with it, Mesa
-        // 25.0.7 drops what it reads and reads on for ever (seen with the unmodified driver).
-        reader_.discard_input();
-        replies_.fill_with_device_lost();
+        // Replies and requests share their bytes: what was written while the guest sets up its
+        // side would be overwritten by its first request, and then read as the reply. Again each
+        // time, for requests that came since. Not in_error: with it, Mesa 25.0.7 drops what it
+        // reads and reads on for ever (seen with the unmodified driver).
+        if (reader_.has_spoken()) {
+            reader_.discard_input();
+            replies_.fill_with_device_lost();
+        }
         if (doorbell_->wait_for(sleep)) sleep = kFirstLostSleep;
         sleep = std::min(2 * sleep, kLongestLostSleep);
     }

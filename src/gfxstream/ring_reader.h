@@ -42,6 +42,10 @@ class RingReader {
     [[nodiscard]] const Packet& packet() const { return packet_; }
     /// Whether step() would take something from the guest.
     [[nodiscard]] bool has_input() const;
+    /// Whether the guest has ever written here. Before, it may still be setting up its side.
+    [[nodiscard]] bool has_spoken() const {
+        return descriptors_read_ != 0 || large_read_ != 0 || has_input();
+    }
     /// Consumes all that is there and forgets it: for a guest that is only being answered.
     void discard_input();
     [[nodiscard]] size_t capacity() const { return capacity_; }  ///< bytes held

@@ -92,8 +92,8 @@ TEST_F(RingTest, ABusyGuestPingsSeldom) {
 
 TEST_F(RingTest, AnIdleRingSleepsAndWakes) {
     Stream stream = open();
-    // A call needs no ping when the ring's last look before it sleeps finds it. So we go on until 20
-    // calls have found the ring asleep; a ring that never sleeps, or sleeps on, ends the test.
+    // A call needs no ping when the ring's last look before it sleeps finds it. So we go on until
+    // 20 calls have found the ring asleep; a ring that never sleeps, or sleeps on, ends the test.
     uint32_t number = 0;
     for (const int pings = stream.guest->pings(); stream.guest->pings() < pings + 20;) {
         RingGuest::wait_until([&] { return stream.guest->must_notify(); });
@@ -216,6 +216,11 @@ TEST_F(RingTest, ALostContextAnswersAThreadThatComesLate) {
     early.guest->write(packet(testing::kFail, {1}));
     ASSERT_TRUE(sink->run_until([&] { return is_lost(); }));
     RingGuest guest(memory->data(), [&] { late->ping(); });
+    // Before it has spoken nothing is written: it would overwrite that with its first request.
+    for (int i = 0; i < 100; ++i) {
+        late->ping();
+        ASSERT_EQ(guest.readable(), 0u);
+    }
     guest.set_up();
     EXPECT_EQ(guest.read(4), bytes_of_words({uint32_t(-4)}));
 }
