@@ -7,8 +7,9 @@ namespace swede {
 namespace {
 
 constexpr std::array<std::string_view, Budget::kKinds> kNames{
-    "host bytes",       "resources",   "contexts", "backing segments", "mappings", "pending fences",
-    "pending commands", "attachments", "rings"};
+    "host bytes", "resources",      "contexts",         "backing segments",
+    "mappings",   "pending fences", "pending commands", "attachments",
+    "rings",      "files"};
 
 size_t index_of(BudgetKind kind) {
     return static_cast<size_t>(kind);
@@ -31,6 +32,7 @@ Budget::Limits Budget::default_limits() {
     limits[index_of(BudgetKind::kPendingCommands)] = 4096;
     limits[index_of(BudgetKind::kAttachments)] = 262144;
     limits[index_of(BudgetKind::kRings)] = 512;
+    limits[index_of(BudgetKind::kFiles)] = 4096;
     return limits;
 }
 

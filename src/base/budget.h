@@ -23,6 +23,7 @@ enum class BudgetKind : uint8_t {
     kPendingCommands,  ///< commands taken from a queue and not answered
     kAttachments,      ///< resources attached to contexts, each pair once
     kRings,            ///< threads of guests with a stream of commands, each with one of ours
+    kFiles,            ///< files of the host that pass through us: memory, sockets, pipes
     kCount,
 };
 

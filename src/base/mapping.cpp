@@ -65,7 +65,9 @@ Result<Mapping> Mapping::peer_file(int fd, uint64_t offset, uint64_t size, Acces
     struct stat status{};
     if (::fstat(fd, &status) != 0) return fail_errno("Cannot examine the peer's fd", errno);
     // A device node (a dma-buf, /dev/mem of a pass-through) has no st_size; the guard covers it.
-    if (S_ISREG(status.st_mode) && !range_fits(offset, size, static_cast<uint64_t>(status.st_size)))
+    // The last page of a file is there whole.
+    const auto pages = page_align(static_cast<uint64_t>(status.st_size));
+    if (S_ISREG(status.st_mode) && !range_fits(offset, size, pages.value_or(0)))
         return fail(ErrorCode::kInvalidParameter,
                     "The range of {:#x} bytes at offset {:#x} is past the end ({:#x}) of the file.",
                     size, offset, static_cast<uint64_t>(status.st_size));

@@ -136,7 +136,25 @@ void Gpu::destroy_context(ContextId id, Completion<> done) {
         }));
 }
 
-Result<void> Gpu::attach_resource(ContextId context_id, ResourceId resource_id) {
+bool Gpu::attaches_memory(ContextId context_id, ResourceId resource_id) {
+    const auto context = context_of(context_id);
+    const Resource* const resource = find(resource_id);
+    return context && resource != nullptr && (*context)->renderer->wants_memory_of_attached() &&
+           resource->renderer != nullptr && resource->renderer != (*context)->renderer &&
+           !(*context)->attached.contains(resource_id);
+}
+
+void Gpu::attach_with_memory(ContextId context, ResourceId resource, Completion<> done) {
+    export_blob(resource,
+                when_answered<SharedMemory>(
+                    std::move(done), [this, context, resource](const Result<SharedMemory>& memory) {
+                        // What is no file can be attached all the same.
+                        return attach_resource(context, resource, memory ? &*memory : nullptr);
+                    }));
+}
+
+Result<void> Gpu::attach_resource(ContextId context_id, ResourceId resource_id,
+                                  const SharedMemory* memory) {
     Context* const context = SWEDE_TRY(context_of(context_id));
     Resource* const resource = SWEDE_TRY(resource_of(resource_id));
     if (context->attached.contains(resource_id)) return {};
@@ -145,7 +163,7 @@ Result<void> Gpu::attach_resource(ContextId context_id, ResourceId resource_id) 
     if (resource->backing) resource->reached_renderer = true;
     resource->contexts.push_back(context_id);
     context->renderer->attach_resource(context_id, resource_id,
-                                       {resource->size, resource->backing});
+                                       {resource->size, resource->backing, memory});
     return {};
 }
 

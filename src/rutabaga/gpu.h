@@ -43,7 +43,12 @@ class Gpu {
     /// Detaches the context's resources; its fences are completed by the caller (FenceTimelines).
     void destroy_context(ContextId context, Completion<> done);
     /// Attaching what is attached is no error.
-    [[nodiscard]] Result<void> attach_resource(ContextId context, ResourceId resource);
+    [[nodiscard]] Result<void> attach_resource(ContextId context, ResourceId resource,
+                                               const SharedMemory* memory = nullptr);
+    /// True when the context's renderer wants to know where another renderer has the resource's
+    /// memory: then attach it with the function below.
+    [[nodiscard]] bool attaches_memory(ContextId context, ResourceId resource);
+    void attach_with_memory(ContextId context, ResourceId resource, Completion<> done);
     /// Detaching what is not attached, or from a context that is gone, is no error (guests do it
     /// when processes die).
     [[nodiscard]] Result<void> detach_resource(ContextId context, ResourceId resource);

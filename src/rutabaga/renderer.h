@@ -46,6 +46,7 @@ struct SharedMemory {
     uint64_t offset = 0;  ///< bytes, page-aligned
     uint64_t size = 0;    ///< bytes, whole pages
     uint32_t stride = 0;  ///< bytes from row to row of a 3D resource's picture; else 0
+    Access access = Access::kReadWrite;  ///< kRead: mappings may not write
 };
 
 /// A range of the static host-visible window (decision 9): one sparse memfd that the VMM maps once.
@@ -57,10 +58,12 @@ struct WindowRange {
     uint64_t size = 0;    ///< bytes, whole pages
 };
 
-/// What a context that attaches a resource may see of it.
+/// What a context that attaches a resource may see of it. Borrowed for the call.
 struct AttachedResource {
     uint64_t size = 0;                 ///< bytes; of a 3D or 2D resource 0
     std::shared_ptr<Backing> backing;  ///< null without guest memory
+    /// Where another renderer's resource lives, for one that wants to know; null if it is no file.
+    const SharedMemory* memory = nullptr;
 };
 
 struct Fence {
@@ -85,6 +88,8 @@ class Renderer {
     [[nodiscard]] virtual std::span<const Capset> capsets() const = 0;
     /// True for the renderer that RESOURCE_CREATE_3D goes to (it names no context).
     [[nodiscard]] virtual bool owns_3d_resources() const { return false; }
+    /// True for one that shares other renderers' resources with the host: AttachedResource::memory.
+    [[nodiscard]] virtual bool wants_memory_of_attached() const { return false; }
 
     virtual void create_context(ContextId context, const ContextInfo& info, Completion<> done) = 0;
     /// Fences of the context that are out may complete or not; the device completes what is left.

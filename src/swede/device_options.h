@@ -40,6 +40,8 @@ inline constexpr auto kLimitOptions = std::to_array<LimitOption>({
      "commands taken and not answered"},
     {"--max-attachments", BudgetKind::kAttachments, false, "pairs of a context and its resource"},
     {"--max-rings", BudgetKind::kRings, false, "guest threads that use Vulkan at once"},
+    {"--max-files", BudgetKind::kFiles, false,
+     "files of the host that a guest holds: sockets, pipes, memory"},
 });
 static_assert(kLimitOptions.size() == Budget::kKinds, "each budget has its option");
 
@@ -54,6 +56,8 @@ struct DeviceArguments {
     std::optional<std::string> control_path;
     std::optional<std::string> max_clients;
     std::optional<std::string> gpu;
+    bool cross_domain = false;
+    std::optional<std::string> wayland_socket_path;
     std::array<std::optional<std::string>, kLimitOptions.size()> limits;
 };
 
@@ -75,6 +79,8 @@ struct DeviceOptions {
     std::string control_path;  ///< empty: none
     uint32_t max_clients = 1;  ///< connections served at once; above 1 for kLocal only
     GpuChoice gpu;
+    bool cross_domain = false;        ///< guests reach the host's compositor
+    std::string wayland_socket_path;  ///< its socket; empty: where libwayland finds it
     Budget::Limits limits{};
 };
 

@@ -57,12 +57,11 @@ Result<OfferedRenderers> make_gpu_renderers(const GpuChoice& choice, const Budge
         return renderer_process::spawn("/proc/self/exe", arguments);
     };
     OfferedRenderers offered;
-    offered.factory = [options](EventLoop& loop, virtio::GuestMemory& memory,
-                                std::shared_ptr<rutabaga::CompletionSink> sink)
+    offered.factory = [options](const virtio_gpu::RendererSetting& setting)
         -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
         std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-        renderers.push_back(SWEDE_TRY(
-            renderer_process::RendererProcess::create(loop, memory, std::move(sink), options)));
+        renderers.push_back(SWEDE_TRY(renderer_process::RendererProcess::create(
+            setting.loop, setting.memory, setting.sink, options)));
         return renderers;
     };
     offered.describe = [name = gpu->name] { return name; };

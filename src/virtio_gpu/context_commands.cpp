@@ -68,9 +68,14 @@ Result<Progress> ctx_destroy(Processor& processor, Command& command) {
 }
 
 Result<Progress> ctx_attach_resource(Processor& processor, Command& command) {
-    SWEDE_TRY(processor.gpu().attach_resource(command.header.ctx_id,
-                                              command.request<wire::CtxResource>().resource_id));
-    return Progress::kDone;
+    const rutabaga::ContextId context = command.header.ctx_id;
+    const rutabaga::ResourceId resource = command.request<wire::CtxResource>().resource_id;
+    if (!processor.gpu().attaches_memory(context, resource)) {
+        SWEDE_TRY(processor.gpu().attach_resource(context, resource));
+        return Progress::kDone;
+    }
+    processor.gpu().attach_with_memory(context, resource, processor.finishing(command));
+    return Progress::kPending;
 }
 
 Result<Progress> ctx_detach_resource(Processor& processor, Command& command) {

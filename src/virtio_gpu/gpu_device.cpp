@@ -106,19 +106,21 @@ class GpuDeviceImpl final : public GpuDevice, private CompletionQueue::Receiver 
 };
 
 Result<void> GpuDeviceImpl::start(EventLoop& loop, const Options& options) {
+    Budget::Limits limits = options.limits;
+    uint64_t& host_bytes = limits[static_cast<size_t>(BudgetKind::kHostBytes)];
+    host_bytes = checked_add(host_bytes, window_.committed()).value_or(~uint64_t{0});
+    const std::shared_ptr<Budget> budget = Budget::create(limits);
+    window_charge_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, window_.committed()));
     std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-    if (options.renderers) renderers = SWEDE_TRY(options.renderers(loop, memory_, completions_));
+    if (options.renderers)
+        renderers = SWEDE_TRY(
+            options.renderers({loop, memory_, completions_, budget, window_.is_static()}));
     std::set<uint32_t> ids;
     for (const auto& renderer : renderers)
         for (const rutabaga::Capset& capset : renderer->capsets())
             if (!ids.insert(capset.id).second)
                 return fail(ErrorCode::kInvalidParameter, "Two renderers offer capset {}.",
                             capset.id);
-    Budget::Limits limits = options.limits;
-    uint64_t& host_bytes = limits[static_cast<size_t>(BudgetKind::kHostBytes)];
-    host_bytes = checked_add(host_bytes, window_.committed()).value_or(~uint64_t{0});
-    const std::shared_ptr<Budget> budget = Budget::create(limits);
-    window_charge_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, window_.committed()));
     gpu_ = std::make_unique<rutabaga::Gpu>(budget, completions_, std::move(renderers));
     mapper_ = std::make_unique<BlobMapper>(*gpu_, scanouts_, window_);
     processor_ = std::make_unique<Processor>(Processor::Parts{.gpu = *gpu_,

@@ -18,6 +18,8 @@ class HostVisibleWindow {
     virtual ~HostVisibleWindow() = default;
 
     [[nodiscard]] virtual uint64_t size() const = 0;  ///< bytes; 0: the door has no window
+    /// True for one that gives ranges in prepare(); the others map files.
+    [[nodiscard]] virtual bool is_static() const { return false; }
     /// Bytes of host memory that the guest can fill whatever is mapped. They were granted with the
     /// window: the device adds them to the guest's limit of host bytes and charges them.
     [[nodiscard]] virtual uint64_t committed() const { return 0; }

@@ -27,7 +27,7 @@ Result<std::optional<rutabaga::WindowRange>> InProcessWindow::prepare(uint64_t, 
 void InProcessWindow::map(uint64_t offset, rutabaga::SharedMemory memory,
                           rutabaga::Completion<> done) {
     Result<Mapping> mapping =
-        Mapping::peer_file(memory.fd.get(), memory.offset, memory.size, Access::kReadWrite);
+        Mapping::peer_file(memory.fd.get(), memory.offset, memory.size, memory.access);
     if (!mapping) return done(std::unexpected(std::move(mapping).error()));
     mapped_.insert_or_assign(offset, *std::move(mapping));
     done({});

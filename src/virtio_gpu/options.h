@@ -27,9 +27,20 @@ struct DoorAbilities {
     bool display = false;  ///< the VMM shows the pictures itself and answers display info
 };
 
-/// Starts the renderers of one guest. They report to `sink`. Called once per client.
+/// What one guest's renderers are started in.
+struct RendererSetting {
+    EventLoop& loop;
+    virtio::GuestMemory& memory;
+    std::shared_ptr<rutabaga::CompletionSink> sink;  ///< they report to it
+    std::shared_ptr<Budget> budget;                  ///< the guest's
+    /// The VMM maps one file once and for all, so memory moves to where the guest sees it: one
+    /// whose memory is shared with others of the host cannot serve.
+    bool static_window = false;
+};
+
+/// Starts the renderers of one guest. Called once per client.
 using RendererFactory = std::function<Result<std::vector<std::unique_ptr<rutabaga::Renderer>>>(
-    EventLoop& loop, virtio::GuestMemory& memory, std::shared_ptr<rutabaga::CompletionSink> sink)>;
+    const RendererSetting& setting)>;
 
 struct Options {
     std::vector<OutputSize> outputs{OutputSize{}};  ///< 1 to 16; their count is num_scanouts

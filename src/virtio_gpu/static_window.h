@@ -20,6 +20,7 @@ class StaticWindow final : public HostVisibleWindow {
     /// For the BAR: sealed against shrinking and growing. Borrowed.
     [[nodiscard]] int fd() const { return fd_.get(); }
 
+    [[nodiscard]] bool is_static() const override { return true; }
     [[nodiscard]] uint64_t size() const override { return size_; }
     [[nodiscard]] uint64_t committed() const override { return size_; }
     [[nodiscard]] uint32_t max_mappings() const override;

@@ -59,11 +59,11 @@ struct World {
                                             {BudgetKind::kResources, 32},
                                             {BudgetKind::kPendingFences, 32},
                                             {BudgetKind::kPendingCommands, 8}});
-        options.renderers = [](EventLoop&, virtio::GuestMemory&,
-                               std::shared_ptr<rutabaga::CompletionSink> sink) {
+        options.renderers = [](const virtio_gpu::RendererSetting& setting) {
+            const auto& sink = setting.sink;
             std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-            renderers.push_back(std::make_unique<test::TestRenderer>(
-                std::move(sink), test::TestRenderer::Faults::kNone));
+            renderers.push_back(
+                std::make_unique<test::TestRenderer>(sink, test::TestRenderer::Faults::kNone));
             return Result<std::vector<std::unique_ptr<rutabaga::Renderer>>>(std::move(renderers));
         };
     }

@@ -48,9 +48,9 @@ class Run : fuzz::Vmm {
         const auto kind = take<uint8_t>();
         is_gpu_ = (kind & 1) != 0;
         if ((kind & 2) != 0)
-            world_.options.renderers = [](EventLoop&, virtio::GuestMemory&,
-                                          std::shared_ptr<rutabaga::CompletionSink> sink) {
-                return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kNone);
+            world_.options.renderers = [](const virtio_gpu::RendererSetting& setting) {
+                const auto& sink = setting.sink;
+                return test::only_test_renderer(sink, test::TestRenderer::Faults::kNone);
             };
         else
             world_.options.renderers = {};

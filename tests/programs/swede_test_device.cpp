@@ -92,14 +92,12 @@ int main(int argc, char** argv) {
     options.client.reap_in_background = true;
     options.client.offer = std::make_shared<renderer_process::Offer>();
     options.client.start = [] { return renderer_process::spawn("/proc/self/exe", {"renderer"}); };
-    const auto renderers =
-        [&](EventLoop& loop, virtio::GuestMemory& memory,
-            std::shared_ptr<rutabaga::CompletionSink> sink) -> Result<Renderers> {
+    const auto renderers = [&](const virtio_gpu::RendererSetting& setting) -> Result<Renderers> {
         if (options.in_process)
-            return test::only_test_renderer(std::move(sink), test::TestRenderer::Faults::kNone);
+            return test::only_test_renderer(setting.sink, test::TestRenderer::Faults::kNone);
         Renderers made;
         made.push_back(SWEDE_TRY(renderer_process::RendererProcess::create(
-            loop, memory, std::move(sink), options.client)));
+            setting.loop, setting.memory, setting.sink, options.client)));
         return made;
     };
     return run_program(static_cast<int>(arguments.size()), arguments.data(),

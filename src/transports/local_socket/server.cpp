@@ -36,7 +36,7 @@ Result<std::vector<rutabaga::Capset>> probe(EventLoop& loop, const Options& opti
     Deaf deaf;
     virtio::GuestMemory memory;
     const auto sink = virtio_gpu::CompletionQueue::create(loop, deaf);
-    const auto renderers = options.renderers(loop, memory, sink);
+    const auto renderers = options.renderers({loop, memory, sink, Budget::create(options.limits)});
     sink->close();
     if (!renderers) return std::unexpected(renderers.error());
     size_t bytes = 0;

@@ -202,7 +202,8 @@ Result<void> Session::create_context(const rutabaga::ContextInfo& info,
     if (!gpu_) {
         std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
         if (parts_.options.renderers)
-            renderers = SWEDE_TRY(parts_.options.renderers(parts_.loop, memory_, completions_));
+            renderers =
+                SWEDE_TRY(parts_.options.renderers({parts_.loop, memory_, completions_, budget_}));
         gpu_ = std::make_unique<rutabaga::Gpu>(budget_, completions_, std::move(renderers));
     }
     context_ = ContextState::kCreating;

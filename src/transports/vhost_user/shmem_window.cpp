@@ -40,6 +40,7 @@ void ShmemWindow::map(uint64_t offset, rutabaga::SharedMemory memory, rutabaga::
     const Range range{offset, memory.size};
     const int fd = memory.fd.get();
     const uint64_t fd_offset = memory.offset;
+    const uint64_t flags = memory.access == Access::kReadWrite ? kShmemMapWritable : 0;
     const uint64_t id = next_id_++;
     ++slots_;
     // Kept while it is sent, and beyond if the map may fail because of a range of before a reset.
@@ -48,20 +49,20 @@ void ShmemWindow::map(uint64_t offset, rutabaga::SharedMemory memory, rutabaga::
         pending_.emplace(id, Pending{range, {}, std::move(done), true}).first->second;
     if (overlaps_stale(range)) {
         pending.memory = std::move(sent);
-        send_map(id, pending.memory.fd.get(), fd_offset);
+        send_map(id, pending.memory.fd.get(), fd_offset, flags);
     } else {
-        send_map(id, fd, fd_offset);
+        send_map(id, fd, fd_offset, flags);
     }
 }
 
-void ShmemWindow::send_map(uint64_t id, int fd, uint64_t fd_offset) {
+void ShmemWindow::send_map(uint64_t id, int fd, uint64_t fd_offset, uint64_t flags) {
     const Range range = pending_.at(id).range;
     ShmemMap payload{};
     payload.shmid = wire::kShmIdHostVisible;
     payload.fd_offset = fd_offset;
     payload.shm_offset = range.offset;
     payload.length = range.size;
-    payload.flags = kShmemMapWritable;
+    payload.flags = flags;
     channel_.request(BackendRequest::kShmemMap, bytes_of(payload), fd,
                      [this, id](Result<void> result) { map_answered(id, std::move(result)); });
 }
@@ -75,7 +76,8 @@ void ShmemWindow::map_answered(uint64_t id, Result<void> result) {
     if (!result && entry.memory.fd) {
         const rutabaga::SharedMemory memory = std::move(entry.memory);
         if (forget_stale(entry.range)) {
-            send_map(id, memory.fd.get(), memory.offset);
+            send_map(id, memory.fd.get(), memory.offset,
+                     memory.access == Access::kReadWrite ? kShmemMapWritable : 0);
             return;
         }
     }

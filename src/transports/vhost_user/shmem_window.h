@@ -47,7 +47,7 @@ class ShmemWindow : public virtio_gpu::HostVisibleWindow {
         bool map;
     };
 
-    void send_map(uint64_t id, int fd, uint64_t fd_offset);
+    void send_map(uint64_t id, int fd, uint64_t fd_offset, uint64_t flags);
     void send_unmap(uint64_t id);
     void map_answered(uint64_t id, Result<void> result);
     void unmap_answered(uint64_t id, Result<void> result);

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "gfxstream/color_buffer.h"
-#include "recording_sink.h"
+#include "unit/rutabaga/recording_sink.h"
 
 namespace swede::gfxstream::testing {
 namespace {
@@ -23,7 +23,7 @@ class ContextCoreTest : public ::testing::Test {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         return answer;
     }
-    ContextCore core{1, std::make_shared<RecordingSink>(), nullptr};
+    ContextCore core{1, std::make_shared<rutabaga::testing::RecordingSink>(), nullptr};
     std::shared_ptr<ColorBuffer> buffer = std::make_shared<ColorBuffer>();
 };
 

@@ -13,16 +13,16 @@
 #include "base/checked.h"
 #include "fake_executor.h"
 #include "gfxstream/ring_layout.h"
-#include "recording_sink.h"
 #include "ring_guest.h"
+#include "unit/rutabaga/recording_sink.h"
 
 namespace swede::gfxstream {
 namespace {
 
 using namespace ring_layout;
+using rutabaga::testing::RecordingSink;
 using testing::FakeExecutor;
 using testing::packet;
-using testing::RecordingSink;
 using testing::RingGuest;
 
 constexpr rutabaga::ContextId kContext = 5;

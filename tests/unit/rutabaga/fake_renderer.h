@@ -52,6 +52,8 @@ class FakeRenderer final : public Renderer {
     std::function<Result<SharedMemory>()> exported;  ///< what export_blob() answers
     std::map<ResourceId, std::shared_ptr<Backing>> backings;
     AttachedResource last_attached;
+    bool wants_memory = false;
+    uint64_t attached_memory = 0;  ///< bytes of the last attached resource's file; 0: none
     ContextInfo last_info;
     WindowRange last_range;
 
@@ -70,6 +72,7 @@ class FakeRenderer final : public Renderer {
 
     std::span<const Capset> capsets() const override { return capsets_; }
     bool owns_3d_resources() const override { return owns_3d_; }
+    bool wants_memory_of_attached() const override { return wants_memory; }
 
     void create_context(ContextId context, const ContextInfo& info, Completion<> done) override {
         note("create_context", context, 0);
@@ -88,6 +91,8 @@ class FakeRenderer final : public Renderer {
         note("attach_resource", context, resource);
         expect_context(context);
         last_attached = view;
+        attached_memory = view.memory == nullptr ? 0 : view.memory->size;
+        last_attached.memory = nullptr;  // it was ours for the call
     }
     void detach_resource(ContextId context, ResourceId resource) override {
         note("detach_resource", context, resource);

@@ -167,6 +167,40 @@ TEST_F(GpuWithRenderer, Attach_NumberIsLimited) {
     EXPECT_TRUE(gpu->attach_resource(1, 3));
 }
 
+TEST_F(GpuWithRenderers, Attach_TellsWhereAnotherRendererHasTheMemory) {
+    ASSERT_TRUE(create_context(1).ok());
+    ASSERT_TRUE(create_context(2, kOtherCapset).ok());
+    ASSERT_TRUE(create_host_blob(2, 7, 4096).ok());
+    EXPECT_FALSE(gpu->attaches_memory(1, 7)) << "nobody wants to know";
+    renderer(0).wants_memory = true;
+    ASSERT_TRUE(gpu->attaches_memory(1, 7));
+    EXPECT_FALSE(gpu->attaches_memory(2, 7)) << "its own";
+    EXPECT_FALSE(gpu->attaches_memory(1, 8));
+    EXPECT_FALSE(gpu->attaches_memory(9, 7));
+    renderer(1).exported = [] {
+        return Result<SharedMemory>(SharedMemory{*create_memfd("shared", 4096), 0, 4096});
+    };
+    EXPECT_TRUE(ask([&](auto done) { gpu->attach_with_memory(1, 7, std::move(done)); }).ok());
+    EXPECT_EQ(renderer(0).attached_memory, 4096u);
+    EXPECT_FALSE(gpu->attaches_memory(1, 7)) << "it is attached";
+}
+
+TEST_F(GpuWithRenderers, Attach_GoesOnWithoutMemoryThatCannotBeShared) {
+    ASSERT_TRUE(create_context(1).ok());
+    ASSERT_TRUE(create_context(2, kOtherCapset).ok());
+    ASSERT_TRUE(create_host_blob(2, 7, 4096).ok());
+    renderer(0).wants_memory = true;
+    renderer(1).exported = []() -> Result<SharedMemory> {
+        return fail(ErrorCode::kUnsupported, "It is no file.");
+    };
+    EXPECT_TRUE(ask([&](auto done) { gpu->attach_with_memory(1, 7, std::move(done)); }).ok());
+    EXPECT_TRUE(renderer(0).was_asked({"attach_resource", 1, 7}));
+    EXPECT_EQ(renderer(0).attached_memory, 0u);
+    EXPECT_TRUE(ask([&](auto done) {
+                    gpu->attach_with_memory(1, 99, std::move(done));
+                }).failed(ErrorCode::kInvalidResource));
+}
+
 TEST_F(GpuWithRenderer, Detach_OfWhatIsNotAttachedIsNoError) {
     EXPECT_TRUE(gpu->detach_resource(1, 10));
     ASSERT_TRUE(create_context(1).ok());

@@ -296,10 +296,10 @@ class Harness {
         options.outputs = setup.outputs;
         options.limits = setup.limits;
         if (setup.renderer)
-            options.renderers = [this](EventLoop&, virtio::GuestMemory&,
-                                       std::shared_ptr<rutabaga::CompletionSink> completions)
+            options.renderers = [this](const virtio_gpu::RendererSetting& setting)
                 -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
-                auto made = std::make_unique<FakeRenderer>(std::move(completions), capsets());
+                const auto& completions = setting.sink;
+                auto made = std::make_unique<FakeRenderer>(completions, capsets());
                 renderer = made.get();
                 std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
                 renderers.push_back(std::move(made));

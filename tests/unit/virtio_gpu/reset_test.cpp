@@ -197,9 +197,9 @@ TEST(Create, RefusesTwoRenderersOfOneCapset) {
     RecordingHost host;
     RecordingSink sink;
     Options options;
-    options.renderers = [](EventLoop&, virtio::GuestMemory&,
-                           std::shared_ptr<rutabaga::CompletionSink> completions)
+    options.renderers = [](const virtio_gpu::RendererSetting& setting)
         -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
+        const auto& completions = setting.sink;
         std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
         for (int i = 0; i < 2; ++i)
             renderers.push_back(std::make_unique<FakeRenderer>(completions, Harness::capsets()));

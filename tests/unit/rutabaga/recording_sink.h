@@ -14,7 +14,7 @@
 
 #include "rutabaga/completion.h"
 
-namespace swede::gfxstream::testing {
+namespace swede::rutabaga::testing {
 
 /// Keeps what renderers report. The test's thread is the device thread: it runs what was posted
 /// while it waits.
@@ -77,4 +77,4 @@ class RecordingSink final : public rutabaga::CompletionSink {
     std::map<rutabaga::ContextId, std::vector<std::string>> lost_;
 };
 
-}  // namespace swede::gfxstream::testing
+}  // namespace swede::rutabaga::testing
