@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "base/fd.h"
+
+namespace swede::cross_domain {
+
+/// What a file that came from the host's peer is to a guest.
+enum class FileKind : uint8_t {
+    kMemory,     ///< a memory file or a dma-buf: a blob
+    kWritePipe,  ///< the guest may write
+    kEvent,      ///< an eventfd
+    kOther,      ///< nothing a guest can use
+};
+
+struct ReceivedFile {
+    UniqueFd fd;
+    FileKind kind = FileKind::kOther;
+    uint64_t size = 0;      ///< bytes of memory
+    bool writable = false;  ///< memory may be mapped for writing
+    /// The memory cannot shrink under a mapping: a dma-buf, or sealed. Else it must be copied.
+    bool steady = false;
+};
+
+/// Looks at a hostile peer's file without a call that could wait: no stat that asks a server (FUSE,
+/// NFS), no read.
+[[nodiscard]] ReceivedFile look_at(UniqueFd fd);
+
+}  // namespace swede::cross_domain

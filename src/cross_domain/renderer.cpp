@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cross_domain/renderer.h"
+
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace swede::cross_domain {
+namespace {
+
+using rutabaga::Completion;
+using rutabaga::ContextId;
+using rutabaga::ResourceId;
+
+rutabaga::Capset make_capset(const Options& options) {
+    wire::cross_domain::Capset data{};
+    data.version = wire::cross_domain::kCapsetDataVersion;
+    for (const ChannelPath& channel : options.channels)
+        data.supported_channels |= uint32_t{1} << static_cast<uint32_t>(channel.type);
+    const auto bytes = bytes_of(data);
+    return {wire::cross_domain::kCapsetId,
+            wire::cross_domain::kCapsetVersion,
+            {bytes.begin(), bytes.end()}};
+}
+
+std::unexpected<Error> no_pixels(ResourceId resource) {
+    return fail(ErrorCode::kUnsupported, "Resource {} is no picture that could be transferred.",
+                resource);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CrossDomainRenderer>> CrossDomainRenderer::create(
+    Options options, std::shared_ptr<rutabaga::CompletionSink> sink,
+    std::shared_ptr<Budget> budget) {
+    auto reactor = SWEDE_TRY(Reactor::start());
+    return std::unique_ptr<CrossDomainRenderer>(new CrossDomainRenderer(
+        std::move(options), std::move(reactor), std::move(sink), std::move(budget)));
+}
+
+CrossDomainRenderer::CrossDomainRenderer(Options options, std::unique_ptr<Reactor> reactor,
+                                         std::shared_ptr<rutabaga::CompletionSink> sink,
+                                         std::shared_ptr<Budget> budget)
+    : options_(std::move(options)),
+      reactor_(std::move(reactor)),
+      sink_(std::move(sink)),
+      budget_(std::move(budget)),
+      capset_(make_capset(options_)) {}
+
+CrossDomainRenderer::~CrossDomainRenderer() {
+    contexts_.clear();  // before the reactor, which closes what they had
+}
+
+Context* CrossDomainRenderer::find(ContextId id) {
+    const auto found = contexts_.find(id);
+    return found == contexts_.end() ? nullptr : found->second.get();
+}
+
+void CrossDomainRenderer::when_closed(Completion<> done) {
+    reactor_->post([done = std::move(done)]() mutable { done({}); });
+}
+
+// --- contexts ---
+
+void CrossDomainRenderer::create_context(ContextId id, const rutabaga::ContextInfo&,
+                                         Completion<> done) {
+    contexts_.insert_or_assign(id,
+                               std::make_unique<Context>(id, options_, *reactor_, sink_, budget_));
+    done({});
+}
+
+void CrossDomainRenderer::destroy_context(ContextId id, Completion<> done) {
+    contexts_.erase(id);
+    when_closed(std::move(done));
+}
+
+void CrossDomainRenderer::attach_resource(ContextId id, ResourceId resource,
+                                          const rutabaga::AttachedResource& view) {
+    Context* const context = find(id);
+    if (context == nullptr) return;
+    Attachment attachment;
+    attachment.backing = view.backing;
+    if (const auto blob = blobs_.find(resource); blob != blobs_.end())
+        attachment.blob = blob->second;
+    else if (view.memory)
+        attachment.foreign = view.memory->fd.duplicate();
+    context->attach(resource, std::move(attachment));
+}
+
+void CrossDomainRenderer::detach_resource(ContextId id, ResourceId resource) {
+    if (Context* const context = find(id)) context->detach(resource);
+}
+
+Result<void> CrossDomainRenderer::submit(ContextId id, std::optional<uint8_t>,
+                                         std::span<const std::byte> commands) {
+    Context* const context = find(id);
+    if (context == nullptr)
+        return fail(ErrorCode::kInvalidContext, "The renderer has no context {}.", id);
+    return context->submit(commands);
+}
+
+void CrossDomainRenderer::create_fence(const rutabaga::Fence& fence) {
+    if (Context* const context = find(fence.context))
+        context->create_fence(fence);
+    else
+        sink_->fence_done(fence.ticket);
+}
+
+// --- resources ---
+
+void CrossDomainRenderer::create_blob(ContextId id, ResourceId resource,
+                                      const rutabaga::BlobRequest& request,
+                                      std::shared_ptr<Backing>,
+                                      Completion<rutabaga::BlobInfo> done) {
+    Context* const context = find(id);
+    if (context == nullptr)
+        return done(fail(ErrorCode::kInvalidContext, "The renderer has no context {}.", id));
+    auto blob = context->create_blob(request);
+    if (!blob) return done(std::unexpected(std::move(blob).error()));
+    const rutabaga::BlobInfo info{(*blob)->map_info()};
+    blobs_.insert_or_assign(resource, *std::move(blob));
+    done(info);
+}
+
+void CrossDomainRenderer::create_3d(ResourceId resource, const wire::ResourceCreate3d&,
+                                    Completion<> done) {
+    done(fail(ErrorCode::kUnsupported, "Resource {} is none of cross-domain.", resource));
+}
+
+void CrossDomainRenderer::destroy_resource(ResourceId resource, Completion<> done) {
+    blobs_.erase(resource);
+    done({});
+}
+
+void CrossDomainRenderer::export_blob(ResourceId resource,
+                                      Completion<rutabaga::SharedMemory> done) {
+    const auto found = blobs_.find(resource);
+    if (found == blobs_.end())
+        return done(
+            fail(ErrorCode::kInvalidResource, "The renderer has no resource {}.", resource));
+    done(found->second->share());
+}
+
+void CrossDomainRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange&,
+                                     Completion<> done) {
+    done(fail(ErrorCode::kUnsupported,
+              "Resource {} is shared with the host and cannot move into the window; the door "
+              "vhost-user needs no move.",
+              resource));
+}
+
+void CrossDomainRenderer::displace_blob(ResourceId, Completion<> done) {
+    done({});
+}
+
+void CrossDomainRenderer::transfer_to_host(ContextId, ResourceId resource,
+                                           const wire::TransferHost3d&, Completion<> done) {
+    done(no_pixels(resource));
+}
+
+void CrossDomainRenderer::transfer_from_host(ContextId, ResourceId resource,
+                                             const wire::TransferHost3d&, Completion<> done) {
+    done(no_pixels(resource));
+}
+
+void CrossDomainRenderer::reset(Completion<> done) {
+    contexts_.clear();
+    blobs_.clear();
+    when_closed(std::move(done));
+}
+
+}  // namespace swede::cross_domain
