@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "swede/cross_domain.h"
 #include "swede/device.h"
 #include "swede/service_manager.h"
 
@@ -63,6 +64,12 @@ std::string explain(const Verb& verb, const CLI::App& app, const CLI::ParseError
     return error.what();
 }
 
+/// What is wrong with the command line, or else with the machine.
+int report_failure(std::string_view program, const Error& error) {
+    const bool usage = error.code == ErrorCode::kInvalidParameter;
+    return report_error(program, error, usage ? kExitUsage : kExitFailure);
+}
+
 }  // namespace
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, const char* const* argv) {
@@ -92,11 +99,13 @@ int run_checked_device(std::string_view program, const DeviceArguments& argument
     if (!options) return report_error(program, options.error(), kExitUsage);
     // Before anything else is open, and before the first thread: drivers run in a child for it.
     const auto offered = maker ? maker(options->gpu, options->limits) : OfferedRenderers();
-    const auto served = offered ? run_device(*options, *std::move(passed), offered->factory)
-                                : std::unexpected(offered.error());
-    if (served) return 0;
-    const bool usage = served.error().code == ErrorCode::kInvalidParameter;
-    return report_error(program, served.error(), usage ? kExitUsage : kExitFailure);
+    if (!offered) return report_failure(program, offered.error());
+    virtio_gpu::RendererFactory renderers = offered->factory;
+    if (options->cross_domain)
+        renderers =
+            with_cross_domain(std::move(renderers), {{{.path = options->wayland_socket_path}}});
+    const auto served = run_device(*options, *std::move(passed), renderers);
+    return served ? 0 : report_failure(program, served.error());
 }
 
 }  // namespace swede

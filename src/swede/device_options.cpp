@@ -198,6 +198,15 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
                           "QEMU's vhost-user-gpu passes no Vulkan; accepted is none");
         options.gpu.none = true;
     }
+    options.cross_domain = arguments.cross_domain || arguments.wayland_socket_path;
+    if (arguments.wayland_socket_path)
+        options.wayland_socket_path =
+            SWEDE_TRY(check_socket_path("--wayland-socket-path", *arguments.wayland_socket_path));
+    if (options.cross_domain && options.transport == Transport::kVhostUserGpu)
+        return fail(ErrorCode::kInvalidParameter,
+                    "--cross-domain is not possible with {}, to which QEMU passes no blobs; "
+                    "accepted is vhost-user.",
+                    name_of(options.transport));
     options.limits = SWEDE_TRY(check_limits(arguments.limits));
     return options;
 }

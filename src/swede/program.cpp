@@ -85,6 +85,12 @@ void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
                     "serve \"swede control\" at this socket")
         ->type_name("PATH");
     add_gpu_option(verb, arguments.gpu);
+    verb.add_flag("--cross-domain", arguments.cross_domain,
+                  "let the guest's programs connect to this desktop's Wayland compositor, as "
+                  "WAYLAND_DISPLAY names it");
+    verb.add_option("--wayland-socket-path", arguments.wayland_socket_path,
+                    "the same, with the compositor at this socket")
+        ->type_name("PATH");
     verb.add_option(
             "--max-clients", arguments.max_clients,
             fmt::format("with local: connections served at once; default {}", kDefaultMaxClients))
