@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of cross_domain_commands_fuzzer and compositor_fuzzer: what guests' programs and
+compositors say, in the fuzzers' form.
+
+    python3 make_cross_domain_seeds.py [FOLDER]
+"""
+
+import pathlib
+import struct
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "protocol"))
+# pylint: disable=wrong-import-position
+from cross_domain_client import (
+    BLOB, GET_IMAGE_REQUIREMENTS, INIT, READ_PIPE, WRITE, command, fourcc, send_command)
+
+QUERY, CHANNEL = 10, 11
+
+
+class Seed:
+    """FuzzedDataProvider takes numbers from the end of the data and bytes from its front."""
+
+    def __init__(self):
+        self.front = b""
+        self.back = []
+
+    def number(self, value, size=1):
+        self.back.append(value.to_bytes(size, "little"))
+        return self
+
+    def step(self, kind):
+        return self.number(kind)
+
+    def bytes(self, data, size=2):
+        """`size`: bytes that the length's range takes."""
+        self.front += data
+        return self.number(len(data), size)
+
+    def data(self):
+        return self.front + b"".join(reversed(self.back))
+
+
+def commands():
+    image = command(GET_IMAGE_REQUIREMENTS, struct.pack("<4I", 64, 1, fourcc("R8"), 0x11))
+    planes = command(GET_IMAGE_REQUIREMENTS, struct.pack("<4I", 64, 48, fourcc("NV12"), 0x11))
+    write = command(WRITE, struct.pack("<4I", 2, 0, 4, 0) + b"text")
+    hang_up = command(WRITE, struct.pack("<4I", 2, 1, 0, 0))
+    event = command(11, struct.pack("<II", 2, 0))
+    connect = Seed().step(0)
+    yield "connect", connect
+    yield "inits", Seed().step(1).bytes(command(INIT, struct.pack("<II", CHANNEL, 1))).step(9).step(1).bytes(
+        command(INIT, struct.pack("<IIII", QUERY, CHANNEL, 1, 1))).step(9).step(1).bytes(
+            command(INIT, struct.pack("<III16x", QUERY, CHANNEL, 1))).step(9).step(1).bytes(
+                command(INIT, struct.pack("<III", QUERY, CHANNEL, 0)))
+    yield "image", Seed().step(0).step(1).bytes(image).step(1).bytes(planes).step(5).number(0).number(2).number(
+        0, 2).step(1).bytes(send_command(b"pool", [(50, BLOB)])).step(6).number(0)
+    yield "paste", Seed().step(0).step(1).bytes(send_command(b"receive", [(0x80000001, READ_PIPE)])).step(3)
+    yield "old", Seed().step(0).step(1).bytes(send_command(b"old", [(0x80000001, READ_PIPE)], count=4))
+    yield "copy", Seed().step(0).step(7).number(4).bytes(b"send", 1).step(3).step(1).bytes(write).step(1).bytes(hang_up)
+    yield "event", Seed().step(0).step(7).number(5).bytes(b"event", 1).step(3).step(1).bytes(event).step(3)
+    yield "keymap", Seed().step(0).step(7).number(2).bytes(b"map", 1).step(3).step(5).number(0).number(2).number(5000, 2)
+    yield "both", Seed().step(0).step(2).bytes(send_command(b"one") + send_command(b"two"))
+    yield "end", Seed().step(0).step(3).step(8).step(3)
+
+
+def compositors():
+    yield "words", Seed().number(0).step(0).number(0).number(99, 2).step(0).number(0).number(5000, 2)
+    yield "few", Seed().number(1).step(0).number(6).number(50, 2)
+    yield "files", Seed().number(0).step(0).number(30).number(99, 2)
+    yield "end", Seed().number(0).step(0).number(1).number(9, 2).number(3).step(3)
+    yield "write", Seed().number(0).step(0).number(1).number(9, 2).number(4).step(4).number(2).number(0).step(
+        4).number(2).number(1)
+    yield "blob", Seed().number(0).step(0).number(1).number(9, 2).number(0).step(5).number(2).number(5000, 2)
+    yield "event", Seed().number(0).step(0).number(1).number(9, 2).number(5).step(6).number(2).step(7)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "corpus"
+    for fuzzer, seeds in (("cross_domain_commands", commands()), ("compositor", compositors())):
+        (folder / fuzzer).mkdir(parents=True, exist_ok=True)
+        for name, seed in seeds:
+            (folder / fuzzer / name).write_bytes(seed.data())
+
+
+if __name__ == "__main__":
+    main()
