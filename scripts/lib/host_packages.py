@@ -21,6 +21,8 @@ PACKAGES = [
     # Vulkan and OpenGL programs on this host, and the screen that some show themselves on
     "libvulkan1", "vulkan-tools", "glslang-tools", "xvfb", "libegl-dev",
     "libgles-dev",
+    # a Wayland compositor without a screen, its pictures and its clipboard
+    "sway", "grim", "wl-clipboard",
     # headers of the programs that the guest tests put into guests
     "libdrm-dev",
     # trees and images

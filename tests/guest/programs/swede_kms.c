@@ -8,13 +8,7 @@
 //
 // Prints "SWEDE kms ready=1 width=W height=H" when the pixels are handed over.
 #include "kms.h"
-
-// The same function is in pictures.py: each pixel depends on seed and place in all its bytes.
-static uint32_t pattern(uint32_t seed, uint32_t x, uint32_t y) {
-    uint32_t value = (x * 2654435761u) ^ (y * 2246822519u) ^ (seed * 3266489917u);
-    value ^= value >> 15;
-    return value * 668265263u;
-}
+#include "pattern.h"
 
 static void fill(struct buffer* buffer, uint32_t seed, uint32_t x0, uint32_t y0, uint32_t w,
                  uint32_t h) {
