@@ -83,6 +83,8 @@ class Gpu {
     void settle_detaches(Completion<> done);
     /// Null when there is none.
     [[nodiscard]] Resource* find(ResourceId resource);
+    /// Of those that find() finds, from the smallest.
+    [[nodiscard]] std::vector<ResourceId> resource_ids() const;
     /// Random once, the same ever after (5.7.6.8, RESOURCE_ASSIGN_UUID).
     [[nodiscard]] Result<std::array<uint8_t, 16>> uuid(ResourceId resource);
 

@@ -51,6 +51,14 @@ Resource* Gpu::find(ResourceId id) {
     return found->second.get();
 }
 
+std::vector<ResourceId> Gpu::resource_ids() const {
+    std::vector<ResourceId> ids;
+    for (const auto& [id, resource] : resources_)
+        if (resource->state == Resource::State::kLive) ids.push_back(id);
+    std::ranges::sort(ids);
+    return ids;
+}
+
 Result<Resource*> Gpu::add_resource(ResourceId id, Resource::Kind kind) {
     if (id == 0) return fail(ErrorCode::kInvalidResource, "Resource id 0 cannot be used.");
     if (resources_.contains(id))

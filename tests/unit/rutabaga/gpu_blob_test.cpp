@@ -268,6 +268,18 @@ TEST_F(HostBlob, Create_IdIsTakenWhileTheCreationIsOut) {
     EXPECT_NE(gpu->find(1), nullptr);
 }
 
+TEST_F(HostBlob, ResourceIds_AreThoseThatFindFindsInOrder) {
+    EXPECT_TRUE(gpu->resource_ids().empty());
+    for (const ResourceId id : {0xffffffffu, 5u, 1u, 77u}) ASSERT_TRUE(create_2d(id, 4, 4));
+    EXPECT_EQ(gpu->resource_ids(), (std::vector<ResourceId>{1, 5, 77, 0xffffffff}));
+    renderer().mode = FakeRenderer::Mode::kLater;
+    EXPECT_EQ(create_host_blob(5, 3).count(), 0);  // its creation is out
+    EXPECT_EQ(gpu->resource_ids(), (std::vector<ResourceId>{1, 5, 77, 0xffffffff}));
+    ASSERT_TRUE(renderer().answer_next());
+    sink->run_all();
+    EXPECT_EQ(gpu->resource_ids(), (std::vector<ResourceId>{1, 3, 5, 77, 0xffffffff}));
+}
+
 TEST_F(HostBlob, Create_RefusedByTheRendererFreesIdChargesAndBacking) {
     GuestPages pages(8192);
     for (const auto mode : {FakeRenderer::Mode::kError, FakeRenderer::Mode::kDrop}) {
