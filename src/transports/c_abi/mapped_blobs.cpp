@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transports/c_abi/mapped_blobs.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+#include <utility>
+
+namespace swede::c_abi {
+
+bool is_writable(int fd) {
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDWR) return false;
+    const int seals = ::fcntl(fd, F_GET_SEALS);  // fails for what is no memory file
+    return seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) == 0;
+}
+
+bool cannot_shrink(int fd) {
+    if (is_dma_buf(fd)) return true;
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
+bool is_dma_buf(int fd) {
+    struct statfs status{};
+    return ::fstatfs(fd, &status) == 0 && status.f_type == DMA_BUF_MAGIC;
+}
+
+Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
+                                              const rutabaga::SharedMemory& memory, uint64_t size,
+                                              Budget::Charge mapping,
+                                              std::shared_ptr<const Budget::Charge> bytes) {
+    release_retired();
+    if (!cannot_shrink(memory.fd.get()))
+        return fail(ErrorCode::kUnspecified,
+                    "The memory of blob {} is a file that may shrink, which nobody can map.",
+                    resource);
+    Entry entry{SWEDE_TRY(Mapping::own_file(
+                    memory.fd.get(), memory.offset, size,
+                    is_writable(memory.fd.get()) ? Access::kReadWrite : Access::kRead)),
+                std::move(mapping), std::move(bytes)};
+    const std::span<std::byte> mapped = entry.mapping.bytes();
+    live_.insert_or_assign(resource, std::move(entry));
+    return mapped;
+}
+
+Result<void> MappedBlobs::remove(rutabaga::ResourceId resource) {
+    release_retired();
+    const auto live = live_.find(resource);
+    const auto kept = kept_.find(resource);
+    if (live == live_.end() && kept == kept_.end())
+        return fail(ErrorCode::kInvalidParameter, "Resource {} is not mapped.", resource);
+    if (kept == kept_.end()) {
+        retire(std::move(live->second));
+        live_.erase(live);
+        return {};
+    }
+    if (live != live_.end()) {
+        kept->second.entries.push_back(std::move(live->second));
+        live_.erase(live);
+    }
+    if (++kept->second.removed == kept->second.entries.size()) {
+        for (Entry& entry : kept->second.entries) retire(std::move(entry));
+        kept_.erase(kept);
+    }
+    return {};
+}
+
+void MappedBlobs::forget_resource(rutabaga::ResourceId resource) {
+    release_retired();
+    const auto live = live_.find(resource);
+    if (live == live_.end()) return;
+    kept_[resource].entries.push_back(std::move(live->second));
+    live_.erase(live);
+}
+
+size_t MappedBlobs::count() const {
+    size_t count = live_.size();
+    for (const auto& [resource, kept] : kept_) count += kept.entries.size();
+    return count;
+}
+
+void MappedBlobs::retire(Entry entry) {
+    // Whoever still reads there must not fault, and must not see what the memory's next owner
+    // writes. If the kernel has no room for that, the old memory stays for as long.
+    static_cast<void>(::mmap(entry.mapping.data(), entry.mapping.size(), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
+    entry.bytes.reset();
+    retired_.push_back({std::move(entry), clock_()});
+}
+
+void MappedBlobs::release_retired() {
+    const auto now = clock_();
+    while (!retired_.empty() && now - retired_.front().since >= kGrace) retired_.pop_front();
+}
+
+void MappedBlobs::clear() {
+    live_.clear();
+    kept_.clear();
+    retired_.clear();
+}
+
+}  // namespace swede::c_abi
