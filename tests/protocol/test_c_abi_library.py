@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library as a file: its names and their ages, what programs old and new find in it, and how they
+find it."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import c_abi
+from conftest import REPOSITORY, build_folder
+
+HERE = pathlib.Path(__file__).resolve().parent
+INCLUDE = REPOSITORY / "include"
+OLD_NODE = "RUTABAGA_0.1.2"
+NEW_NODE = "RUTABAGA_0.1.6"
+TWO_AGES = {"rutabaga_init", "rutabaga_submit_command"}
+
+
+def run(*command, **more):
+    answer = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                            check=False, **more)
+    assert answer.returncode == 0, f"{command}: {answer.stdout}{answer.stderr}"
+    return answer.stdout
+
+
+def exported():
+    """(name, node, is the one that linkers take) of all that the library defines."""
+    names = set()
+    for line in run("nm", "-D", "--defined-only", c_abi.library_path()).splitlines():
+        _, kind, name = line.split()
+        if kind == "A":  # the nodes themselves
+            continue
+        plain, at, node = name.partition("@")
+        names.add((plain, node.lstrip("@"), node.startswith("@") if at else False))
+    return names
+
+
+def test_exports_the_published_functions_and_nothing_else():
+    functions = {f"rutabaga_{name}" for name in c_abi.FUNCTIONS}
+    assert len(functions) == 26
+    assert {name for name, _, _ in exported()} == functions
+
+
+def test_functions_have_the_age_of_the_programs_that_they_are_for():
+    expected = {(f"rutabaga_{name}", OLD_NODE, f"rutabaga_{name}" not in TWO_AGES)
+                for name in c_abi.FUNCTIONS}
+    expected |= {(name, NEW_NODE, True) for name in TWO_AGES}
+    assert exported() == expected
+
+
+def test_oldest_node_is_the_first():
+    # A program without versions takes the first one that the library defines.
+    text = run("readelf", "--version-info", "--wide", c_abi.library_path())
+    definitions = text[text.index("Version definition section"):]
+    order = re.findall(r"Name: (RUTABAGA_\S+)", definitions)
+    assert order[:2] == [OLD_NODE, NEW_NODE]
+
+
+def test_soname_links_and_needs():
+    dynamic = run("readelf", "-d", c_abi.library_path())
+    assert re.search(r"SONAME.*\[librutabaga_gfx_ffi\.so\.0\]", dynamic)
+    assert "NODELETE" in dynamic
+    assert not re.search(r"R(UN)?PATH", dynamic)
+    assert "NOW" in dynamic
+    needed = re.findall(r"NEEDED.*\[(\S+)\]", dynamic)
+    assert not [name for name in needed if "swede" in name or "vulkan" in name], needed
+    plain = c_abi.library_path().parent / "librutabaga_gfx_ffi.so"
+    assert plain.resolve() == c_abi.library_path().resolve()
+
+
+@pytest.mark.parametrize("compiler", [("gcc", "-std=c11", "-xc"), ("g++", "-std=c++11", "-xc++"),
+                                      ("clang-19", "-std=c11", "-xc"),
+                                      ("clang++-19", "-std=c++17", "-xc++")])
+def test_header_has_the_published_layouts(compiler):
+    run(*compiler, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", f"-I{INCLUDE}",
+        HERE / "c_abi_layout.c")
+
+
+def test_header_hides_what_is_unstable(tmp_path):
+    source = tmp_path / "stable.c"
+    source.write_text("#include <rutabaga_gfx/rutabaga_gfx_ffi.h>\n"
+                      "int rutabaga_snapshot(void);\n"  # another one than the header's
+                      "struct rutabaga_command c = {._reserved_1 = 0, ._reserved_2 = 0};\n")
+    run("gcc", "-std=c11", "-Werror", "-fsyntax-only", f"-I{INCLUDE}", source)
+
+
+@pytest.fixture(name="installed", scope="module")
+def _installed(tmp_path_factory):
+    """The library and what programs are built with, installed into a folder of its own."""
+    root = tmp_path_factory.mktemp("installed")
+    run("/usr/bin/meson", "install", "-C", build_folder(), "--no-rebuild", "--destdir", root,
+        "--tags", "c-library,devel")
+    return root
+
+
+def pkg_config(root, *arguments):
+    found = list(root.rglob("rutabaga_gfx_ffi.pc"))
+    assert len(found) == 1
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(found[0].parent),
+                   "PKG_CONFIG_SYSROOT_DIR": str(root)}
+    return run("pkg-config", *arguments, "rutabaga_gfx_ffi", env=environment).split()
+
+
+def library_folder(root):
+    found = list(root.rglob("librutabaga_gfx_ffi.so.0"))
+    assert len(found) == 1
+    return found[0].parent
+
+
+def test_program_builds_and_runs_by_pkg_config(installed, tmp_path):
+    program, picture = tmp_path / "vmm", tmp_path / "picture.ppm"
+    assert pkg_config(installed, "--modversion") == ["0.1.6"]
+    run("gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", REPOSITORY / "examples" / "vmm.c", "-o",
+        program, *pkg_config(installed, "--cflags", "--libs"))
+    symbols = run("nm", "-D", program)
+    assert f"rutabaga_init@{NEW_NODE}" in symbols
+    run(program, picture, env={**os.environ, "LD_LIBRARY_PATH": str(library_folder(installed))})
+    expected = b"".join(bytes([5 * y, 4 * x, 128]) for y in range(48) for x in range(64))
+    assert picture.read_bytes() == b"P6\n64 48\n255\n" + expected
+
+
+# A caller of the first releases: its builder has 48 bytes, and the page behind it cannot be read.
+OLD_CALLER = r"""
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+struct builder { uint64_t user, mask, wsi; void (*fence)(uint64_t, const void *); void *debug, *channels; };
+struct command { uint32_t ctx_id, cmd_size; uint8_t *cmd; };
+int rutabaga_init(const struct builder *builder, void **ptr);
+int rutabaga_submit_command(void *ptr, struct command *command);
+int rutabaga_finish(void **ptr);
+static void reached(uint64_t user, const void *fence) { (void)user; (void)fence; }
+int main(void)
+{
+    char *pages = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct builder builder = {0, 0, 1, reached, 0, 0};
+    struct command command = {1, 0, 0};
+    void *gpu = 0;
+    mprotect(pages + 4096, 4096, PROT_NONE);
+    memcpy(pages + 4096 - sizeof(builder), &builder, sizeof(builder));
+    if (rutabaga_init((void *)(pages + 4096 - sizeof(builder)), &gpu) != 0) return 1;
+    memcpy(pages + 4096 - sizeof(command), &command, sizeof(command));
+    if (rutabaga_submit_command(gpu, (void *)(pages + 4096 - sizeof(command))) != -2) return 2;
+    return rutabaga_finish(&gpu) == 0 ? 0 : 3;
+}
+"""
+
+
+def test_program_of_an_unversioned_library_gets_the_old_functions(installed, tmp_path):
+    """Linked against a library as rutabaga_gfx builds it, started with ours."""
+    (tmp_path / "stub.c").write_text("int rutabaga_init(void){return 1;}"
+                                     "int rutabaga_submit_command(void){return 1;}"
+                                     "int rutabaga_finish(void){return 1;}")
+    (tmp_path / "old.c").write_text(OLD_CALLER)
+    run("gcc", "-shared", "-fPIC", "-Wl,-soname,librutabaga_gfx_ffi.so.0", tmp_path / "stub.c", "-o",
+        tmp_path / "librutabaga_gfx_ffi.so")
+    run("gcc", tmp_path / "old.c", "-o", tmp_path / "old", f"-L{tmp_path}", "-lrutabaga_gfx_ffi")
+    run(tmp_path / "old", env={**os.environ, "LD_LIBRARY_PATH": str(library_folder(installed))})
