@@ -42,7 +42,7 @@ class CrossDomainSink final : public rutabaga::CompletionSink {
     }
     void fence_done(uint64_t ticket) override {
         const std::scoped_lock lock(mutex_);
-        require(out_.erase(ticket) == 1);
+        require(out_.erase(ticket) == 1 || late_.erase(ticket) == 1);
     }
     void context_lost(rutabaga::ContextId, Error) override { require(false); }
 
@@ -54,8 +54,10 @@ class CrossDomainSink final : public rutabaga::CompletionSink {
         const std::scoped_lock lock(mutex_);
         return out_.contains(ticket);
     }
+    /// Their context is gone; one that is being reported may still come.
     void forget() {
         const std::scoped_lock lock(mutex_);
+        late_.merge(out_);
         out_.clear();
     }
     void run() {
@@ -74,6 +76,7 @@ class CrossDomainSink final : public rutabaga::CompletionSink {
     std::mutex mutex_;
     std::vector<std::move_only_function<void()>> tasks_;
     std::set<uint64_t> out_;
+    std::set<uint64_t> late_;
 };
 
 /// Where "the compositor" listens. One for the process; its connections are one input's.
