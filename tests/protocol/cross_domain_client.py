@@ -84,8 +84,11 @@ class CrossDomain:
         """The response's type."""
         return self.gpu.status(SUBMIT_3D, struct.pack("<II", len(data), 0) + data, context=self.context, **fields)
 
-    def init(self, kind=WAYLAND):
-        return self.submit(command(INIT, struct.pack("<III", self.query, self.channel, kind)))
+    def init(self, kind=WAYLAND, query=None, channel=None):
+        return self.submit(command(INIT, struct.pack("<III", query or self.query, channel or self.channel, kind)))
+
+    def read_ring(self, at, size):
+        return self.ram.get(at, size)
 
     def send(self, data, identifiers=()):
         return self.submit(send_command(data, identifiers))
@@ -105,13 +108,13 @@ class CrossDomain:
         return self.message()
 
     def message(self):
-        return Message(self.ram.get(self.channel_at, PAGE))
+        return Message(self.read_ring(self.channel_at, PAGE))
 
     def image(self, width, height, form="R8"):
         """(stride, size, blob id)"""
         assert self.submit(command(GET_IMAGE_REQUIREMENTS, struct.pack(
             "<4I", width, height, fourcc(form), 0x11))) == OK_NODATA
-        raw = self.ram.get(self.query_at, 64)
+        raw = self.read_ring(self.query_at, 64)
         stride, = struct.unpack_from("<I", raw)
         size, blob = struct.unpack_from("<QI", raw, 40)
         return stride, size, blob

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Wayland client in a guest of the door vhost-user, on a real compositor: sway, with a seat."""
+"""A Wayland client in a guest of the door vhost-user, on a real compositor: sway, with a seat. The tests know
+nothing of the door: test_c_abi_wayland.py runs them on the C library."""
 
 import mmap
 import os
@@ -30,22 +31,43 @@ WIDTH, HEIGHT = 320, 240
 TEXT = "text/plain;charset=utf-8"
 
 
-class Connection:
-    """cross-domain as a Wayland client's connection, and the guest's memory."""
+class Window:
+    """A guest on the door vhost-user: its front end maps blobs for it."""
 
-    def __init__(self, front_end, context):
+    def __init__(self, front_end):
         self.front_end = front_end
-        self.gpu = Gpu(front_end)
-        self.channel = CrossDomain(self.gpu, front_end.ram, context=context, first_resource=1000 * context)
-        self.window = MIB * 64 * (context - 1)  # where the next blob is mapped
+        self.offset = 0  # where the next blob is mapped
+
+    def channel(self, context):
+        return CrossDomain(Gpu(self.front_end), self.front_end.ram, context=context,
+                           first_resource=1000 * context)
+
+    def map(self, channel, resource, size):  # pylint: disable=unused-argument
+        at = self.front_end.offer_command(header(MAP_BLOB) + struct.pack("<IIQ", resource, 0, self.offset), 32,
+                                          slot=5)
+        request, _, payload, (fd,) = self.front_end.backend_request()
+        assert request == BACKEND_SHMEM_MAP
+        length, flags = struct.unpack("<B7xQQQQ", payload)[3:]
+        self.offset += length
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if flags & 1 else 0)
+        mapping = mmap.mmap(fd, size, prot=protection)
+        os.close(fd)
+        self.front_end.backend_reply(BACKEND_SHMEM_MAP)
+        wait_until(lambda: self.front_end.ram.get(at, 4) != bytes(4), "the map")
+        assert struct.unpack("<I", self.front_end.ram.get(at, 4))[0] == OK_MAP_INFO
+        return mapping
+
+
+class Connection:
+    """cross-domain as a Wayland client's connection, and the guest's memory. `door` has channel() and
+    map()."""
+
+    def __init__(self, door, context):
+        self.door = door
+        self.channel = door.channel(context)
         self.next_pipe = 0x80000000
         self.pipes = {}  # what was read from each
         self.ended = set()
-        self.mappings = []
-
-    def close(self):
-        for mapping in self.mappings:
-            mapping.close()
 
     def connect(self):
         assert self.channel.init() == OK_NODATA
@@ -90,20 +112,7 @@ class Connection:
     def map(self, blob, size):
         """(resource, the memory) of a blob, as a VMM and its guest have it."""
         resource = self.channel.create_blob(blob, size)
-        at = self.front_end.offer_command(header(MAP_BLOB) + struct.pack("<IIQ", resource, 0, self.window),
-                                          32, slot=5)
-        request, _, payload, (fd,) = self.front_end.backend_request()
-        assert request == BACKEND_SHMEM_MAP
-        length, flags = struct.unpack("<B7xQQQQ", payload)[3:]
-        self.window += length
-        protection = mmap.PROT_READ | (mmap.PROT_WRITE if flags & 1 else 0)
-        mapping = mmap.mmap(fd, size, prot=protection)
-        os.close(fd)
-        self.mappings.append(mapping)
-        self.front_end.backend_reply(BACKEND_SHMEM_MAP)
-        wait_until(lambda: self.front_end.ram.get(at, 4) != bytes(4), "the map")
-        assert struct.unpack("<I", self.front_end.ram.get(at, 4))[0] == OK_MAP_INFO
-        return resource, mapping
+        return resource, self.door.map(self.channel, resource, size)
 
     def memory(self, size):
         """(identifier to send, the memory) for a wl_shm pool or the like."""
@@ -115,6 +124,7 @@ class Connection:
 @pytest.fixture(scope="module")
 def sway():
     made = Sway()
+    LINK.parent.mkdir(exist_ok=True)
     LINK.symlink_to(made.socket)
     yield made
     made.close()
@@ -123,17 +133,15 @@ def sway():
 
 
 @pytest.fixture
-def front_end(device):
-    with vhost_user_fixtures.FrontEnd(device.socket_path) as connected:
-        connected.give_backend_channel()
-        yield connected.start(size=1024)
+def door(device):
+    with vhost_user_fixtures.FrontEnd(device.socket_path) as front_end:
+        front_end.give_backend_channel()
+        yield Window(front_end.start(size=1024))
 
 
 @pytest.fixture
-def connection(front_end, sway):  # pylint: disable=redefined-outer-name,unused-argument
-    made = Connection(front_end, 1)
-    yield made
-    made.close()
+def connection(door, sway):  # pylint: disable=redefined-outer-name,unused-argument
+    return Connection(door, 1)
 
 
 def show(client, connection, pixels):  # pylint: disable=redefined-outer-name
@@ -208,7 +216,7 @@ def test_a_keymap_goes_both_ways(connection):
     form, (blob, kind, told), size = client.wait_for(seat_keyboard, "keymap")
     assert form == 1 and kind == BLOB and told >= size
     _, mapping = connection.map(blob, size)
-    text = mapping[:size]
+    text = bytes(mapping[:size])
     assert text.startswith(b"xkb_keymap") and b"<A>" in text and text.endswith(b"\0")
 
 
@@ -256,25 +264,24 @@ def test_what_the_guest_copies_is_pasted_on_the_desktop(connection, sway, size):
         assert paste.stdout.read() == text
 
 
-def test_two_programs_of_a_guest_at_once(front_end, connection):
+def test_two_programs_of_a_guest_at_once(door, connection):
     first = connection.connect()
-    other = Connection(front_end, 2)
+    other = Connection(door, 2)
     second = other.connect()
     for _ in range(20):
         first.round_trip()
         second.round_trip()
     assert first.globals.keys() == second.globals.keys()
-    other.close()
 
 
-def test_a_compositor_that_is_killed_and_started_again(front_end, connection, sway):
+def test_a_compositor_that_is_killed_and_started_again(door, connection, sway):
     client = connection.connect()
     client.round_trip()
     sway.stop()
     with pytest.raises(Closed):
         while True:
             client.round_trip()
-    other = Connection(front_end, 2)
+    other = Connection(door, 2)
     assert other.channel.init() != OK_NODATA
     LINK.unlink()
     sway.start()
@@ -282,4 +289,3 @@ def test_a_compositor_that_is_killed_and_started_again(front_end, connection, sw
     client = other.connect()
     client.round_trip()
     assert "wl_compositor" in client.globals
-    other.close()

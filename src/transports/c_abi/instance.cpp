@@ -173,7 +173,8 @@ Result<void> Instance::check_context(uint32_t context) const {
 }
 
 Result<void> Instance::attach_resource(uint32_t context, uint32_t resource) {
-    return gpu_->attach_resource(context, resource);
+    if (!gpu_->attaches_memory(context, resource)) return gpu_->attach_resource(context, resource);
+    return ask([&](auto done) { gpu_->attach_with_memory(context, resource, std::move(done)); });
 }
 
 Result<void> Instance::detach_resource(uint32_t context, uint32_t resource) {

@@ -248,11 +248,10 @@ Result<void> Instance::unmap(uint32_t id) {
 
 Result<uint32_t> Instance::map_info(uint32_t id) {
     const Resource* const resource = SWEDE_TRY(find_mappable(id));
-    const uint32_t cache = resource->map_info;
+    const uint32_t cache = resource->map_info & RUTABAGA_MAP_CACHE_MASK;
     const rutabaga::SharedMemory memory = SWEDE_TRY(
         ask<rutabaga::SharedMemory>([&](auto done) { gpu_->export_blob(id, std::move(done)); }));
-    return cache |
-           (is_writable(memory.fd.get()) ? RUTABAGA_MAP_ACCESS_RW : RUTABAGA_MAP_ACCESS_READ);
+    return cache | (is_writable(memory) ? RUTABAGA_MAP_ACCESS_RW : RUTABAGA_MAP_ACCESS_READ);
 }
 
 }  // namespace swede::c_abi

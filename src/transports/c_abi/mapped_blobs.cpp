@@ -10,7 +10,9 @@
 
 namespace swede::c_abi {
 
-bool is_writable(int fd) {
+bool is_writable(const rutabaga::SharedMemory& memory) {
+    if (memory.access == Access::kRead) return false;
+    const int fd = memory.fd.get();
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & O_ACCMODE) != O_RDWR) return false;
     const int seals = ::fcntl(fd, F_GET_SEALS);  // fails for what is no memory file
@@ -37,10 +39,10 @@ Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
         return fail(ErrorCode::kUnspecified,
                     "The memory of blob {} is a file that may shrink, which nobody can map.",
                     resource);
-    Entry entry{SWEDE_TRY(Mapping::own_file(
-                    memory.fd.get(), memory.offset, size,
-                    is_writable(memory.fd.get()) ? Access::kReadWrite : Access::kRead)),
-                std::move(mapping), std::move(bytes)};
+    Entry entry{
+        SWEDE_TRY(Mapping::own_file(memory.fd.get(), memory.offset, size,
+                                    is_writable(memory) ? Access::kReadWrite : Access::kRead)),
+        std::move(mapping), std::move(bytes)};
     const std::span<std::byte> mapped = entry.mapping.bytes();
     live_.insert_or_assign(resource, std::move(entry));
     return mapped;

@@ -72,7 +72,7 @@ class MappedBlobs {
 };
 
 /// The file can be written through a shared mapping.
-[[nodiscard]] bool is_writable(int fd);
+[[nodiscard]] bool is_writable(const rutabaga::SharedMemory& memory);
 /// The file cannot shrink under a mapping: it is sealed, or no file of bytes (a dma-buf).
 [[nodiscard]] bool cannot_shrink(int fd);
 [[nodiscard]] bool is_dma_buf(int fd);

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/c_abi/renderers.h"
 
+#include <rutabaga_gfx/rutabaga_gfx_ffi.h>
+
 #include <array>
+#include <utility>
+
+#include "cross_domain/renderer.h"
 
 namespace swede::c_abi {
 namespace {
+
+using RendererPointer = std::unique_ptr<rutabaga::Renderer>;
 
 /// A renderer and the capsets for which it is asked. Null without an error: it has nothing to do.
 struct Maker {
@@ -12,8 +19,27 @@ struct Maker {
     Result<std::unique_ptr<rutabaga::Renderer>> (*make)(const RendererRequest& request);
 };
 
-/// In order of preference. None is built in yet: a renderer is one more row.
-constexpr std::array<Maker, 0> kMakers{};
+/// The VMM's channels; without one for Wayland the compositor is looked for where libwayland would.
+/// QEMU gives none if its option wayland-socket-path is not set.
+Result<RendererPointer> make_cross_domain(const RendererRequest& request) {
+    using wire::cross_domain::ChannelType;
+    cross_domain::Options options;
+    bool wayland = false;
+    for (const Channel& channel : request.channels) {
+        const auto type = static_cast<ChannelType>(channel.type);
+        if (type != ChannelType::kWayland && type != ChannelType::kPipewire) continue;
+        options.channels.push_back({type, channel.path});
+        wayland = wayland || type == ChannelType::kWayland;
+    }
+    if (!wayland) options.channels.push_back({ChannelType::kWayland, ""});
+    return RendererPointer(SWEDE_TRY(cross_domain::CrossDomainRenderer::create(
+        std::move(options), request.sink, request.budget)));
+}
+
+/// In order of preference: a renderer is one row.
+constexpr auto kMakers = std::to_array<Maker>({
+    {uint64_t{1} << RUTABAGA_CAPSET_CROSS_DOMAIN, make_cross_domain},
+});
 
 }  // namespace
 
