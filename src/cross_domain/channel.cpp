@@ -287,9 +287,7 @@ bool Channel::next_part() {
     const size_t after = (part_files_.size() - count + max - 1) / max;  // messages
     const size_t bytes = part_bytes_.size() - part_taken_;
     if (bytes <= after) {
-        part_files_.clear();
-        part_bytes_.clear();
-        part_taken_ = 0;
+        drop_parts();
         end_locked("the host sent more files than bytes");
         return next_message();
     }
@@ -305,11 +303,14 @@ bool Channel::next_part() {
     }
     write_receive(message, now, received_);
     received_.clear();
-    if (part_files_.empty()) {
-        part_bytes_.clear();
-        part_taken_ = 0;
-    }
+    if (part_files_.empty()) drop_parts();
     return true;
+}
+
+void Channel::drop_parts() {
+    part_files_.clear();
+    part_bytes_.clear();
+    part_taken_ = 0;
 }
 
 /// `message` has its bytes in place; the arrays and the head are written here.
@@ -326,6 +327,7 @@ void Channel::write_receive(std::span<std::byte> message, size_t bytes, std::spa
         std::array<uint32_t, 3> entry{};  // id, type, size
         if (auto result = identify(std::move(files[i]), entry[0], entry[1], entry[2]); !result) {
             // The guest counts the files of its stream: with one missing all after it are wrong.
+            drop_parts();
             end_locked(result.error().message);
             const SendReceive end{{static_cast<uint8_t>(Command::kReceive), 0, 0, 0}, 0, 0};
             return write_ring(bytes_of(end));

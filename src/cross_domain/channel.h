@@ -92,6 +92,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     [[nodiscard]] bool next_message();
     [[nodiscard]] bool receive();
     [[nodiscard]] bool next_part();
+    void drop_parts();
     [[nodiscard]] bool read_pipes();
     [[nodiscard]] bool read_pipe(uint32_t id, HostPipe& pipe);
     void write_receive(std::span<std::byte> message, size_t bytes, std::span<UniqueFd> files);

@@ -375,6 +375,19 @@ TEST_F(ChannelTest, FilesOverTheLimitEndTheStream) {
     EXPECT_TRUE(is_closed_for_compositor());
 }
 
+/// What is left of a message that the limit cut does not come after the end.
+TEST_F(ChannelTest, NothingComesAfterTheEnd) {
+    Budget::Limits limits = Budget::default_limits();
+    limits[static_cast<size_t>(BudgetKind::kFiles)] = 5;
+    renderer.reset();
+    budget = Budget::create(limits);
+    start({{{ChannelType::kWayland, listener.path()}}});
+    connect();
+    const UniqueFd file = memory_file("x", F_SEAL_SHRINK);
+    say("0123456789", std::vector<int>(30, file.get()));
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(is_end(next_message())) << i;
+}
+
 TEST_F(ChannelTest, AnImageReachesTheCompositor) {
     connect();
     const auto requirements = image(100'000, 1, "R8  ");
