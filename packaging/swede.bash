@@ -20,16 +20,16 @@ _swede() {
     "") COMPREPLY=($(compgen -W "device run control devices doctor --help --version" -- "$current")) ;;
     device)
         case $previous in
-        --socket-path | --control-path) COMPREPLY=($(compgen -f -- "$current")) ;;
+        --socket-path | --control-path | --wayland-socket-path) COMPREPLY=($(compgen -f -- "$current")) ;;
         --transport)
             COMPREPLY=($(compgen -W "vfio-user vhost-user vhost-user-gpu local" -- "$current")) ;;
         --gpu) COMPREPLY=($(compgen -W "none pci:" -- "$current")) ;;
         --display) COMPREPLY=($(compgen -W "none png:" -- "$current")) ;;
         --fd | --hostmem | --outputs | --max-*) ;;
         *) COMPREPLY=($(compgen -W "--help --socket-path --fd --transport --hostmem --display
-            --outputs --control-path --gpu --max-clients --max-host-memory --max-resources --max-contexts
-            --max-backing-segments --max-mappings --max-pending-fences --max-pending-commands
-            --max-attachments --max-rings" -- "$current")) ;;
+            --outputs --control-path --gpu --cross-domain --wayland-socket-path --max-clients
+            --max-host-memory --max-resources --max-contexts --max-backing-segments --max-mappings
+            --max-pending-fences --max-pending-commands --max-attachments --max-rings --max-files" -- "$current")) ;;
         esac
         ;;
     run)
@@ -44,7 +44,7 @@ _swede() {
         --gpu | --max-*) ;;
         *) COMPREPLY=($(compgen -c -W "-- --help --socket --driver --shim --gpu --max-clients
             --max-host-memory --max-resources --max-contexts --max-backing-segments --max-mappings
-            --max-pending-fences --max-pending-commands --max-renderer-memory --max-attachments" \
+            --max-pending-fences --max-pending-commands --max-attachments --max-rings --max-files" \
             -- "$current")) ;;
         esac
         ;;

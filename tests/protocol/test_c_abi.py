@@ -634,7 +634,7 @@ def test_a_thousand_instances_leave_nothing(library):
         one_life()
     template.messages.clear()
     assert open_files() == files
-    assert len(os.listdir("/proc/self/task")) == threads
+    assert len(os.listdir("/proc/self/task")) <= threads  # one of an earlier test may have ended
     assert len(pathlib.Path("/proc/self/maps").read_text().splitlines()) <= maps + 2
     assert heap_bytes() < heap + 64 * 1024
     assert template.finish() == 0

@@ -68,8 +68,7 @@ TEST_F(ChannelTest, TheFirstSendTellsHowManyIdentifiersThereAre) {
 TEST_F(ChannelTest, SeveralCommandsInOneSubmission) {
     connect();
     Bytes both = send("first ");
-    const Bytes second = send("second");
-    both.insert(both.end(), second.begin(), second.end());
+    append_bytes(both, send("second"));
     ASSERT_TRUE(submit(both));
     EXPECT_EQ(hear(12), "first second");
 }
