@@ -25,15 +25,17 @@ exec echo $WAYLAND_DISPLAY > "$XDG_RUNTIME_DIR/display"
 
 
 class Sway:
-    """One that runs; `socket` is where it listens."""
+    """One that runs; `socket` is where it listens. `configuration`: more of sway(5)."""
 
-    def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="swede-sway-"))
+    def __init__(self, configuration=""):
+        # Where another user gets to, whatever TMPDIR says.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="swede-sway-",
+                                                    dir="/tmp" if os.geteuid() == 0 else None))
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder),
             "WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1",
             "LANG": "C.UTF-8"}
-        (self.folder / "config").write_text(CONFIGURATION)
+        (self.folder / "config").write_text(CONFIGURATION + configuration)
         if os.geteuid() == 0:
             for path in (self.folder, self.folder / "config"):
                 os.chown(path, NOBODY, NOBODY)

@@ -4,16 +4,13 @@
 #pragma once
 
 #include "virtgpu.h"
+#include "wayland_client.h"
 
 enum { CROSS_DOMAIN_CAPSET = 5, CHANNEL_WAYLAND = 1, CHANNEL_RING = 1, PAGE = 4096 };
 enum { COMMAND_INIT = 1, COMMAND_IMAGE, COMMAND_POLL, COMMAND_SEND, COMMAND_RECEIVE, COMMAND_READ };
 enum { IDENTIFIER_BLOB = 1, IDENTIFIER_READ_PIPE = 3, MAX_IDENTIFIERS = 28 };
 enum { BLOB_GUEST = 1, BLOB_SHAREABLE = 2, CONTEXT_POLL_RINGS = 3 };
 enum { SEND_HEAD = 16 + 12 * MAX_IDENTIFIERS, MAX_SEND = PAGE - SEND_HEAD };
-
-struct identifier {
-    uint32_t id, type, size;
-};
 
 struct channel {
     int node;
