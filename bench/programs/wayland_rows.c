@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// One Wayland client, on the compositor's socket or on a cross-domain channel of the C library, so
+// that both can be timed:
+//   wayland_rows direct SOCKET sync COUNT | frames WIDTH HEIGHT COUNT
+//   wayland_rows LIBRARY SOCKET sync COUNT | frames WIDTH HEIGHT COUNT | calls COUNT
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <rutabaga_gfx/rutabaga_gfx_ffi.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static void need(int condition, const char* what, ...);
+#include "wayland_client.h"
+
+static void need(int condition, const char* what, ...) {
+    if (condition) return;
+    printf("SWEDE error errno=%d what=\"", errno);
+    va_list values;
+    va_start(values, what);
+    vprintf(what, values);
+    va_end(values);
+    printf("\"\n");
+    exit(1);
+}
+
+// --- the compositor's socket ---
+
+struct direct_connection {
+    struct connection connection;  // first
+    int socket;
+    uint8_t data[EVENT_BYTES];
+};
+
+static void send_directly(struct connection* connection, const void* data, uint32_t size,
+                          const struct identifier* file) {
+    struct iovec part = {(void*)(uintptr_t)data, size};
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (file) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        struct cmsghdr* const head = CMSG_FIRSTHDR(&message);
+        *head = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(head), &file->id, sizeof(int));
+    }
+    const ssize_t sent =
+        sendmsg(((struct direct_connection*)connection)->socket, &message, MSG_NOSIGNAL);
+    need(sent == (ssize_t)size, "send %u bytes", size);
+}
+
+static struct received receive_directly(struct connection* connection) {
+    struct direct_connection* const direct = (struct direct_connection*)connection;
+    const ssize_t size = recv(direct->socket, direct->data, sizeof direct->data, 0);
+    return (struct received){direct->data, size > 0 ? (uint32_t)size : 0, 0, 0};
+}
+
+static uint8_t* allocate_directly(struct connection* connection, uint32_t size,
+                                  struct identifier* file) {
+    (void)connection;
+    file->id = (uint32_t)memfd_create("pool", MFD_CLOEXEC);
+    need(ftruncate((int)file->id, size) == 0, "size a pool");
+    uint8_t* const memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, (int)file->id, 0);
+    need(memory != MAP_FAILED, "map a pool");
+    return memory;
+}
+
+static struct direct_connection connect_directly(const char* path) {
+    struct direct_connection direct = {
+        {send_directly, receive_directly, allocate_directly}, -1, {0}};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    direct.socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    need(connect(direct.socket, (struct sockaddr*)&address, sizeof address) == 0, "connect to %s",
+         path);
+    return direct;
+}
+
+// --- the C library ---
+
+enum { CONTEXT = 1, QUERY = 1, RING, FIRST_IMAGE, PAGE = 4096, CAPSET = 5, SEND_HEAD = 352 };
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static uint64_t reached;
+
+static void fence_reached(uint64_t user_data, const struct rutabaga_fence* fence) {
+    (void)user_data;
+    pthread_mutex_lock(&mutex);
+    if (fence->flags & RUTABAGA_FLAG_INFO_RING_IDX) reached = fence->fence_id;
+    pthread_cond_signal(&changed);
+    pthread_mutex_unlock(&mutex);
+}
+
+#define FUNCTIONS(X)                                                                     \
+    X(init)                                                                              \
+    X(context_create) X(context_attach_resource) X(resource_create_blob) X(resource_map) \
+        X(submit_command) X(create_fence) X(resource_create_3d) X(resource_unref)
+#define DECLARE(name) static __typeof__(&rutabaga_##name) call_##name;
+FUNCTIONS(DECLARE)
+
+struct library_connection {
+    struct connection connection;  // first
+    struct rutabaga* gpu;
+    uint64_t fence;
+    uint32_t next_image;
+};
+
+static uint8_t query[PAGE] __attribute__((aligned(PAGE)));
+static uint8_t ring[PAGE] __attribute__((aligned(PAGE)));
+
+static void submit(struct rutabaga* gpu, void* bytes, uint32_t size) {
+    struct rutabaga_command command = {.ctx_id = CONTEXT, .cmd_size = size, .cmd = bytes};
+    need(call_submit_command(gpu, &command) == 0, "submit %u bytes", size);
+}
+
+static void send_by_library(struct connection* connection, const void* data, uint32_t size,
+                            const struct identifier* file) {
+    uint8_t command[PAGE] = {0};
+    const uint32_t head[] = {4 | (SEND_HEAD + size) << 16, 0, file ? 1 : 0, size};
+    memcpy(command, head, sizeof head);
+    if (file) {
+        memcpy(command + 16, &file->id, 4);
+        memcpy(command + 16 + 4 * 28, &file->type, 4);
+    }
+    memcpy(command + SEND_HEAD, data, size);
+    submit(((struct library_connection*)connection)->gpu, command, SEND_HEAD + size);
+}
+
+static struct received receive_by_library(struct connection* connection) {
+    struct library_connection* const library = (struct library_connection*)connection;
+    uint32_t poll[] = {3 | 1 << 8 | 16 << 16, 0, 0, 0};
+    submit(library->gpu, poll, sizeof poll);
+    const struct rutabaga_fence fence = {.flags = RUTABAGA_FLAG_FENCE | RUTABAGA_FLAG_INFO_RING_IDX,
+                                         .fence_id = ++library->fence,
+                                         .ctx_id = CONTEXT,
+                                         .ring_idx = 1};
+    need(call_create_fence(library->gpu, &fence) == 0, "create a fence");
+    pthread_mutex_lock(&mutex);
+    while (reached != library->fence) pthread_cond_wait(&changed, &mutex);
+    pthread_mutex_unlock(&mutex);
+    uint32_t size;
+    memcpy(&size, ring + 12, 4);
+    return (struct received){ring + SEND_HEAD, size, 0, 0};
+}
+
+static void make_blob(struct rutabaga* gpu, uint32_t resource, uint32_t memory, uint64_t blob_id,
+                      uint64_t size, uint8_t* guest) {
+    const struct rutabaga_create_blob request = {memory, memory == 1 ? 1 : 3, blob_id, size};
+    struct iovec part = {guest, size};
+    const struct rutabaga_iovecs parts = {&part, guest ? 1 : 0};
+    need(call_resource_create_blob(gpu, memory == 1 ? 0 : CONTEXT, resource, &request, &parts,
+                                   NULL) == 0 &&
+             call_context_attach_resource(gpu, CONTEXT, resource) == 0,
+         "create blob %u", resource);
+}
+
+static uint8_t* allocate_by_library(struct connection* connection, uint32_t size,
+                                    struct identifier* file) {
+    struct library_connection* const library = (struct library_connection*)connection;
+    uint32_t ask[] = {2 | 24 << 16, 0, size, 1, 0x20203852 /* R8 */, 0x11};
+    submit(library->gpu, ask, sizeof ask);
+    uint64_t bytes;
+    uint32_t blob;
+    memcpy(&bytes, query + 40, 8);
+    memcpy(&blob, query + 48, 4);
+    *file = (struct identifier){library->next_image++, 1, 0};
+    make_blob(library->gpu, file->id, 2, blob, bytes, NULL);
+    struct rutabaga_mapping mapping;
+    need(call_resource_map(library->gpu, file->id, &mapping) == 0, "map an image");
+    return mapping.ptr;
+}
+
+static struct library_connection connect_by_library(const char* file, const char* path) {
+    void* const loaded = dlopen(file, RTLD_NOW);
+    need(loaded != NULL, "load %s", file);
+#define FIND(name)                                            \
+    *(void**)&call_##name = dlsym(loaded, "rutabaga_" #name); \
+    need(call_##name != NULL, "rutabaga_" #name);
+    FUNCTIONS(FIND)
+    struct library_connection library = {
+        {send_by_library, receive_by_library, allocate_by_library}, NULL, 0, FIRST_IMAGE};
+    struct rutabaga_channel channel = {path, RUTABAGA_CHANNEL_TYPE_WAYLAND};
+    struct rutabaga_channels channels = {&channel, 1};
+    const struct rutabaga_builder builder = {.capset_mask = 1 << CAPSET,
+                                             .wsi = RUTABAGA_WSI_SURFACELESS,
+                                             .fence_cb = fence_reached,
+                                             .channels = &channels};
+    need(call_init(&builder, &library.gpu) == 0 &&
+             call_context_create(library.gpu, CONTEXT, CAPSET, "bench", 5) == 0,
+         "make an instance");
+    make_blob(library.gpu, QUERY, 1, 0, PAGE, query);
+    make_blob(library.gpu, RING, 1, 0, PAGE, ring);
+    uint32_t init[] = {1 | 20 << 16, 0, QUERY, RING, 1};
+    submit(library.gpu, init, sizeof init);
+    return library;
+}
+
+// Calls of the library a second, of the cheapest that does something: a resource made and gone.
+static void measure_calls(struct rutabaga* gpu, uint32_t count) {
+    const struct rutabaga_create_3d picture = {.target = 2,
+                                               .format = 1,
+                                               .bind = 2,
+                                               .width = 1,
+                                               .height = 1,
+                                               .depth = 1,
+                                               .array_size = 1,
+                                               .flags = 1};
+    const double start = now();
+    for (uint32_t i = 0; i < count; ++i)
+        need(call_resource_create_3d(gpu, 1000, &picture) == 0 &&
+                 call_resource_unref(gpu, 1000) == 0,
+             "make a resource");
+    printf("SWEDE calls=%u per_second=%.0f\n", 2 * count, 2 * count / (now() - start));
+}
+
+int main(int argc, char** argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    need(argc > 4, "usage: wayland_rows direct|LIBRARY SOCKET sync|frames|calls NUMBERS");
+    uint32_t numbers[3] = {0};
+    for (int i = 4; i < argc && i < 7; ++i) numbers[i - 4] = (uint32_t)strtoul(argv[i], NULL, 0);
+    struct direct_connection direct;
+    struct library_connection library;
+    struct connection* connection;
+    if (strcmp(argv[1], "direct") == 0) {
+        direct = connect_directly(argv[2]);
+        connection = &direct.connection;
+    } else {
+        library = connect_by_library(argv[1], argv[2]);
+        connection = &library.connection;
+        if (strcmp(argv[3], "calls") == 0) {
+            measure_calls(library.gpu, numbers[0]);
+            return 0;
+        }
+    }
+    struct client client = connect_client(connection);
+    if (strcmp(argv[3], "sync") == 0)
+        measure_syncs(&client, numbers[0]);
+    else
+        measure_frames(&client, numbers[0], numbers[1], numbers[2]);
+    return 0;
+}
