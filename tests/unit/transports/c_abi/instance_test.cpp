@@ -33,7 +33,7 @@ TEST(Init, MaskOfZeroIs2dWithoutAThread) {
     Heard heard;
     const auto instance = Instance::create(options_of(heard, 0));
     ASSERT_TRUE(instance);
-    EXPECT_EQ(swede::testing::threads(), threads);
+    EXPECT_LE(swede::testing::threads(), threads);  // one of the test before may go meanwhile
     EXPECT_EQ((*instance)->num_capsets(), 0u);
     EXPECT_TRUE(heard.messages().empty());
 }
@@ -131,7 +131,7 @@ TEST(Init, FinishGivesEverythingBack) {
         EXPECT_TRUE((*instance)->finish());
     }
     EXPECT_EQ(swede::testing::open_fds(), fds);
-    while (swede::testing::threads() != threads) std::this_thread::yield();
+    while (swede::testing::threads() > threads) std::this_thread::yield();
 }
 
 class Contexts : public InstanceFixture {
