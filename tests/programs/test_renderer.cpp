@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "base/checked.h"
 
@@ -120,7 +121,7 @@ void TestRenderer::create_context(ContextId context, const rutabaga::ContextInfo
 void TestRenderer::destroy_context(ContextId context, Completion<> done) {
     contexts_.erase(context);
     timelines_.erase(timelines_.lower_bound({context, -1}),
-                     timelines_.lower_bound({context + 1, -1}));
+                     timelines_.upper_bound({context, std::numeric_limits<int>::max()}));
     done({});
 }
 
