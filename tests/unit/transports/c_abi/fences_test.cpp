@@ -277,8 +277,9 @@ TEST_F(Fences, FinishWaitsForACallbackOfAnotherThread) {
     std::atomic<bool> done = false;
     heard.on_fence = [&](const rutabaga_fence&) {
         inside = true;
-        // The instance's lock is free for us even while the other thread is in finish().
-        static_cast<void>(call([](Instance&) {}));
+        // Until the other thread is in finish(), where the instance's lock is free for us.
+        while (call([](Instance&) {}) != -EINVAL) std::this_thread::yield();
+        for (int i = 0; i < 100; ++i) std::this_thread::yield();
         done = true;
     };
     request_of_factory.sink->fence_done(last_ticket());
@@ -286,6 +287,23 @@ TEST_F(Fences, FinishWaitsForACallbackOfAnotherThread) {
     EXPECT_TRUE(instance->finish());
     EXPECT_TRUE(done);
     wait_for_threads(before);
+}
+
+TEST_F(Fences, FinishWaitsForACallbackOfAnotherCall) {
+    make_2d();
+    std::atomic<bool> inside = false;
+    std::atomic<bool> done = false;
+    heard.on_fence = [&](const rutabaga_fence&) {
+        inside = true;
+        while (call([](Instance&) {}) != -EINVAL) std::this_thread::yield();
+        for (int i = 0; i < 100; ++i) std::this_thread::yield();
+        done = true;
+    };
+    std::thread calling([&] { EXPECT_EQ(fence(1, 0, {}), 0); });
+    while (!inside) std::this_thread::yield();
+    EXPECT_TRUE(instance->finish());
+    EXPECT_TRUE(done);
+    calling.join();
 }
 
 TEST_F(Fences, MessagesOfAGuestAreLimited) {
