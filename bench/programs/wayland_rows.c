@@ -100,10 +100,12 @@ static void fence_reached(uint64_t user_data, const struct rutabaga_fence* fence
     pthread_mutex_unlock(&mutex);
 }
 
-#define FUNCTIONS(X)                                                                     \
-    X(init)                                                                              \
-    X(context_create) X(context_attach_resource) X(resource_create_blob) X(resource_map) \
-        X(submit_command) X(create_fence) X(resource_create_3d) X(resource_unref)
+#define FUNCTIONS(X)           \
+    X(init)                    \
+    X(context_create)          \
+    X(context_attach_resource) \
+    X(resource_create_blob)    \
+    X(resource_map) X(submit_command) X(create_fence) X(resource_create_3d) X(resource_unref)
 #define DECLARE(name) static __typeof__(&rutabaga_##name) call_##name;
 FUNCTIONS(DECLARE)
 

@@ -58,7 +58,8 @@ int main(int argc, char** argv) {
     }
     need(strcmp(argv[1], "paste") == 0, "unknown word %s", argv[1]);
     const uint32_t seat = bind_global(&client, client.seat, "wl_seat", 1);
-    const uint32_t manager = bind_global(&client, client.data_control, "zwlr_data_control_manager_v1", 1);
+    const uint32_t manager =
+        bind_global(&client, client.data_control, "zwlr_data_control_manager_v1", 1);
     data_device_id = client.next_id++;
     REQUEST(&client, manager, 1, data_device_id, seat);
     while (client.offer == 0) read_events(&client);
