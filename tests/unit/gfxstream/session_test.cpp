@@ -101,6 +101,8 @@ TEST_F(SessionTest, FreedMemory_StaysWhileABufferIsBoundToIt) {
     program.submit(commands, fence);
     EXPECT_EQ(program.wait(fence), VK_SUCCESS);
     EXPECT_EQ(program.count(ObjectType::kDeviceMemory), 1U);
+    // The fence may be reached a moment before the queue's semaphore, by which we tell.
+    EXPECT_EQ(program.result_of(guest::vkDeviceWaitIdle{.self = program.device}), VK_SUCCESS);
     program.call(guest::vkDestroyBuffer{.self = program.device, .buffer = buffer});
     EXPECT_EQ(program.count(ObjectType::kDeviceMemory), 0U);
 }
