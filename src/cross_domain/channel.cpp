@@ -361,13 +361,13 @@ Result<void> Channel::identify(UniqueFd fd, uint32_t& id, uint32_t& type, uint32
     // to do with a pipe, and some end on a word they do not know.
     type = static_cast<uint32_t>(IdentifierType::kWritePipe);
     auto pipe = std::make_shared<HostPipe>();
+    pipe->charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));  // also of one without a file
     if (file.kind == FileKind::kOther) {
         log_.warn("Context {} gets a file that no guest can use; it is a closed pipe there.",
                   context_);
         id = SWEDE_TRY(items_.add(pipe));
         return {};
     }
-    pipe->charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
     pipe->is_event = file.kind == FileKind::kEvent;
     if (pipe->is_event && dialect_.event_type != 0) type = dialect_.event_type;
     id = SWEDE_TRY(items_.add(pipe));

@@ -106,7 +106,6 @@ void Channel::flush_pipe(uint32_t id, HostPipe& pipe) {
             pipe.unwritten.clear();
             pipe.fd->stop();
             pipe.fd.reset();
-            pipe.charge.release();
             break;
         }
         pipe.unwritten.take(static_cast<size_t>(written));

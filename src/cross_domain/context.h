@@ -21,6 +21,7 @@ struct Attachment {
     std::shared_ptr<Backing> backing;  ///< guest memory; a ring
     std::shared_ptr<HostBlob> blob;    ///< one of ours
     UniqueFd foreign;                  ///< another renderer's, as a file
+    Budget::Charge charge;             ///< of `foreign`
 };
 
 /// Parses the commands of one guest context and keeps what they name. Device thread; what goes on

@@ -8,7 +8,7 @@
 namespace swede::cross_domain {
 
 /// What tells one kind of guest from another, found out as it speaks: the capset's version is the
-/// same for all (decision 18).
+/// same for all.
 struct Dialect {
     /// Entries of the arrays in SEND and RECEIVE. Until the guest's first SEND it is not known, and
     /// no host speaks before its client: only an end of the stream may come, which has none.

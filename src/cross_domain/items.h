@@ -29,7 +29,7 @@ struct ReceivedMemory {
 /// An end of a pipe, or an eventfd: the guest writes to it, reads it, or both.
 struct HostPipe {
     std::shared_ptr<WatchedFd> fd;  ///< null: what is written goes nowhere
-    Budget::Charge charge;          ///< of the fd
+    Budget::Charge charge;          ///< until the guest hangs up, so that ids are counted too
     ByteQueue unwritten;
     bool hang_up = false;   ///< closed once all is written
     bool is_event = false;  ///< 8 bytes at a time

@@ -13,7 +13,7 @@
 
 namespace swede::cross_domain {
 
-/// The thread that serves all host sockets and pipes of a device (decision 10): an EventLoop with
+/// The thread that serves all host sockets and pipes of a device: an EventLoop with
 /// every signal blocked, so that a write to a pipe nobody reads raises no SIGPIPE in a VMM.
 class Reactor {
   public:

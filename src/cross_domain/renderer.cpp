@@ -4,9 +4,12 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/log.h"
 
 namespace swede::cross_domain {
 namespace {
+
+log::Module log_("cross_domain");
 
 using rutabaga::Completion;
 using rutabaga::ContextId;
@@ -74,6 +77,15 @@ void CrossDomainRenderer::destroy_context(ContextId id, Completion<> done) {
     when_closed(std::move(done));
 }
 
+/// Over the limit, or without an fd left, the resource is attached and cannot be sent.
+void CrossDomainRenderer::keep_foreign(Attachment& attachment,
+                                       const rutabaga::SharedMemory& memory) {
+    auto charge = budget_->charge(BudgetKind::kFiles, 1);
+    if (!charge) return log_.warn("{}", charge.error().message);
+    attachment.charge = *std::move(charge);
+    attachment.foreign = memory.fd.duplicate();
+}
+
 void CrossDomainRenderer::attach_resource(ContextId id, ResourceId resource,
                                           const rutabaga::AttachedResource& view) {
     Context* const context = find(id);
@@ -82,8 +94,8 @@ void CrossDomainRenderer::attach_resource(ContextId id, ResourceId resource,
     attachment.backing = view.backing;
     if (const auto blob = blobs_.find(resource); blob != blobs_.end())
         attachment.blob = blob->second;
-    else if (view.memory)
-        attachment.foreign = view.memory->fd.duplicate();
+    else if (view.memory != nullptr)
+        keep_foreign(attachment, *view.memory);
     context->attach(resource, std::move(attachment));
 }
 

@@ -67,6 +67,7 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
                         std::shared_ptr<Budget> budget);
 
     [[nodiscard]] Context* find(rutabaga::ContextId context);
+    void keep_foreign(Attachment& attachment, const rutabaga::SharedMemory& memory);
     /// Answers once the reactor has closed what was closed before.
     void when_closed(rutabaga::Completion<> done);
 

@@ -10,7 +10,8 @@
 namespace swede::virtio_gpu {
 
 /// The window for a VMM in the same process: it takes a pointer for each mapped blob and shows the
-/// memory to the guest itself. Owned by the C interface; device thread.
+/// memory to the guest itself. Tests have such a VMM; the C interface has no offsets in a window
+/// and maps blobs by itself (transports/c_abi/mapped_blobs.h). Device thread.
 class InProcessWindow final : public HostVisibleWindow {
   public:
     /// `size`: of the VMM's region, bytes.

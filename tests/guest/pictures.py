@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def pattern(seed, width, height, left=0, top=0):
-    """pattern() of programs/swede_kms.c as an RGB array, for the rectangle at (left, top)."""
+    """pattern() of programs/pattern.h as an RGB array, for the rectangle at (left, top)."""
     x = numpy.arange(left, left + width, dtype=numpy.uint64)[None, :]
     y = numpy.arange(top, top + height, dtype=numpy.uint64)[:, None]
     word = numpy.uint64(0xffffffff)

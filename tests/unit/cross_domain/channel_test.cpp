@@ -374,6 +374,40 @@ TEST_F(ChannelTest, FilesOverTheLimitEndTheStream) {
     EXPECT_TRUE(is_closed_for_compositor());
 }
 
+/// They are no files of ours, but each is an id that a compositor makes us keep.
+TEST_F(ChannelTest, FilesNoGuestKnowsAreCounted) {
+    Budget::Limits limits = Budget::default_limits();
+    limits[static_cast<size_t>(BudgetKind::kFiles)] = 5;
+    renderer.reset();
+    budget = Budget::create(limits);
+    start({{{ChannelType::kWayland, listener.path()}}});
+    connect();
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    say("abcd", std::vector<int>(4, null.get()));
+    EXPECT_EQ(next_message().identifiers.size(), 4u);
+    say("e", {null.get()});
+    EXPECT_TRUE(is_end(next_message()));
+}
+
+TEST_F(ChannelTest, MemoryOfOthersIsCounted) {
+    Budget::Limits limits = Budget::default_limits();
+    limits[static_cast<size_t>(BudgetKind::kFiles)] = 3;
+    renderer.reset();
+    budget = Budget::create(limits);
+    start({{{ChannelType::kWayland, listener.path()}}});
+    connect();
+    rutabaga::SharedMemory memory;
+    memory.fd = memory_file("pixels", F_SEAL_SHRINK);
+    memory.size = 4096;
+    for (const uint32_t resource : {70, 71, 72})
+        renderer->attach_resource(1, resource, {4096, nullptr, &memory});
+    EXPECT_TRUE(submit(send("x", {{71, IdentifierType::kVirtgpuBlob}})));
+    EXPECT_FALSE(submit(send("x", {{72, IdentifierType::kVirtgpuBlob}})));
+    renderer->detach_resource(1, 70);
+    renderer->attach_resource(1, 72, {4096, nullptr, &memory});
+    EXPECT_TRUE(submit(send("x", {{72, IdentifierType::kVirtgpuBlob}})));
+}
+
 /// What is left of a message that the limit cut does not come after the end.
 TEST_F(ChannelTest, NothingComesAfterTheEnd) {
     Budget::Limits limits = Budget::default_limits();
