@@ -351,7 +351,7 @@ Result<void> Channel::identify(UniqueFd fd, uint32_t& id, uint32_t& type, uint32
     if (file.kind == FileKind::kMemory) {
         // The field has 32 bits; a guest may still make a larger blob of it.
         constexpr uint64_t kMostPages = ~uint32_t{0} & ~uint64_t{4095};
-        size = static_cast<uint32_t>(std::min(file.size, kMostPages));
+        size = static_cast<uint32_t>(std::min(file.memory.size, kMostPages));
         type = static_cast<uint32_t>(IdentifierType::kVirtgpuBlob);
         Budget::Charge charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
         id = SWEDE_TRY(items_.add(ReceivedMemory{std::move(file), std::move(charge)}));

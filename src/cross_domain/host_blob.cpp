@@ -51,13 +51,15 @@ Result<std::shared_ptr<HostBlob>> HostBlob::create(uint64_t size,
 
 Result<std::shared_ptr<HostBlob>> HostBlob::adopt(ReceivedFile file, uint64_t size,
                                                   const std::shared_ptr<Budget>& budget) {
-    const auto available = page_align(file.size);
+    const auto available = page_align(file.memory.size);
     const auto pages = page_align(size);
     if (!available || !pages || *pages == 0 || *pages > *available)
         return fail(ErrorCode::kInvalidParameter,
-                    "A blob of {} bytes is not in a file of the host of {}.", size, file.size);
-    if (file.steady) {
-        std::shared_ptr<HostBlob> blob(new HostBlob(std::move(file.fd), *pages, file.writable));
+                    "A blob of {} bytes is not in a file of the host of {}.", size,
+                    file.memory.size);
+    if (file.memory.steady) {
+        std::shared_ptr<HostBlob> blob(
+            new HostBlob(std::move(file.fd), *pages, file.memory.writable));
         blob->file_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
         return blob;
     }

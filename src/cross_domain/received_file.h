@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/fd.h"
+#include "base/memory_file.h"
 
 namespace swede::cross_domain {
 
@@ -18,10 +19,7 @@ enum class FileKind : uint8_t {
 struct ReceivedFile {
     UniqueFd fd;
     FileKind kind = FileKind::kOther;
-    uint64_t size = 0;      ///< bytes of memory
-    bool writable = false;  ///< memory may be mapped for writing
-    /// The memory cannot shrink under a mapping: a dma-buf, or sealed. Else it must be copied.
-    bool steady = false;
+    MemoryFile memory;  ///< of kMemory; what is not steady must be copied
 };
 
 /// Looks at a hostile peer's file without a call that could wait: no stat that asks a server (FUSE,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/memory_file.h"
 #include "transports/c_abi/caller_memory.h"
 #include "transports/c_abi/drm_formats.h"
 #include "transports/c_abi/instance.h"
@@ -111,13 +112,13 @@ Result<void> Instance::import_resource(uint32_t id, UniqueFd handle,
                     "Resource {} of format {:#x}, modifier {:#x}: one plane of 4-byte pixels in "
                     "rows is needed.",
                     id, info.drm_fourcc, info.modifier);
-    if (!handle || !cannot_shrink(handle.get()))
+    const auto file = examine_memory(handle.get());
+    if (!file || !file->steady)
         return fail(ErrorCode::kInvalidParameter,
                     "The memory for resource {} is no dma-buf and no file that cannot shrink.", id);
-    const off_t size = ::lseek(handle.get(), 0, SEEK_END);
-    if (size <= off_t{info.offsets[0]})
+    if (file->size <= info.offsets[0])
         return fail(ErrorCode::kInvalidParameter,
-                    "The memory for resource {} ends ({}) before its offset ({}).", id, size,
+                    "The memory for resource {} ends ({}) before its offset ({}).", id, file->size,
                     info.offsets[0]);
     wire::ResourceCreate3d words{};
     words.resource_id = id;
@@ -128,8 +129,8 @@ Result<void> Instance::import_resource(uint32_t id, UniqueFd handle,
     words.height = info.height;
     words.depth = 1;
     words.array_size = 1;
-    rutabaga::SharedMemory memory{std::move(handle), info.offsets[0],
-                                  static_cast<uint64_t>(size) - info.offsets[0], info.strides[0]};
+    rutabaga::SharedMemory memory{std::move(handle), info.offsets[0], file->size - info.offsets[0],
+                                  info.strides[0]};
     return ask([&](auto done) { gpu_->import_3d(words, std::move(memory), std::move(done)); });
 }
 
@@ -218,8 +219,9 @@ Result<rutabaga_handle> Instance::export_blob(uint32_t id) {
                     "Resource {} lies at offset {} of its file, which a handle cannot say.", id,
                     memory.offset);
     rutabaga_handle handle{};
-    handle.handle_type = is_dma_buf(memory.fd.get()) ? RUTABAGA_HANDLE_TYPE_MEM_DMABUF
-                                                     : RUTABAGA_HANDLE_TYPE_MEM_SHM;
+    const auto file = examine_memory(memory.fd.get());
+    handle.handle_type =
+        file && file->is_dma_buf ? RUTABAGA_HANDLE_TYPE_MEM_DMABUF : RUTABAGA_HANDLE_TYPE_MEM_SHM;
     handle.os_handle = memory.fd.release();
     return handle;
 }

@@ -1,33 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/c_abi/mapped_blobs.h"
 
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 
 #include <utility>
+
+#include "base/memory_file.h"
 
 namespace swede::c_abi {
 
 bool is_writable(const rutabaga::SharedMemory& memory) {
-    if (memory.access == Access::kRead) return false;
-    const int fd = memory.fd.get();
-    const int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) != O_RDWR) return false;
-    const int seals = ::fcntl(fd, F_GET_SEALS);  // fails for what is no memory file
-    return seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) == 0;
-}
-
-bool cannot_shrink(int fd) {
-    if (is_dma_buf(fd)) return true;
-    const int seals = ::fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
-}
-
-bool is_dma_buf(int fd) {
-    struct statfs status{};
-    return ::fstatfs(fd, &status) == 0 && status.f_type == DMA_BUF_MAGIC;
+    const auto file = examine_memory(memory.fd.get());
+    return file && file->writable && memory.access == Access::kReadWrite;
 }
 
 Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
@@ -35,7 +19,8 @@ Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
                                               Budget::Charge mapping,
                                               std::shared_ptr<const Budget::Charge> bytes) {
     release_retired();
-    if (!cannot_shrink(memory.fd.get()))
+    const auto file = examine_memory(memory.fd.get());
+    if (!file || !file->steady)
         return fail(ErrorCode::kUnspecified,
                     "The memory of blob {} is a file that may shrink, which nobody can map.",
                     resource);

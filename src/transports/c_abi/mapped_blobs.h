@@ -71,10 +71,7 @@ class MappedBlobs {
     std::deque<Retired> retired_;
 };
 
-/// The file can be written through a shared mapping.
+/// A shared mapping of the memory may be written.
 [[nodiscard]] bool is_writable(const rutabaga::SharedMemory& memory);
-/// The file cannot shrink under a mapping: it is sealed, or no file of bytes (a dma-buf).
-[[nodiscard]] bool cannot_shrink(int fd);
-[[nodiscard]] bool is_dma_buf(int fd);
 
 }  // namespace swede::c_abi

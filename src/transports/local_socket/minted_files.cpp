@@ -1,31 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/local_socket/minted_files.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <string_view>
+
+#include "base/memory_file.h"
 
 namespace swede::local_socket {
 
-namespace {
-
-/// The kernel makes up the name of a dma-buf: "/dmabuf:" and what its owner called it.
-bool is_dma_buf(int fd) {
-    std::array<char, 16> name{};
-    const ssize_t size =
-        ::readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), name.data(), name.size());
-    return size > 0 &&
-           std::string_view(name.data(), static_cast<size_t>(size)).starts_with("/dmabuf:");
-}
-
-}  // namespace
-
 Result<FileIdentity> identity_of(int fd) {
-    if (::fcntl(fd, F_GET_SEALS) < 0 && !is_dma_buf(fd))
+    if (!examine_memory(fd))
         return fail(ErrorCode::kInvalidParameter, "The file is no shared memory.");
     struct stat status{};
     if (::fstat(fd, &status) != 0) return fail_errno("Cannot examine a file", errno);

@@ -13,12 +13,12 @@ namespace {
 TEST(ReceivedFile, MemoryFiles) {
     const ReceivedFile steady = look_at(memory_file("12345", F_SEAL_SHRINK));
     EXPECT_EQ(steady.kind, FileKind::kMemory);
-    EXPECT_EQ(steady.size, 5u);
-    EXPECT_TRUE(steady.writable);
-    EXPECT_TRUE(steady.steady);
-    EXPECT_FALSE(look_at(memory_file("12345", 0)).steady);
-    EXPECT_FALSE(look_at(memory_file("12345", F_SEAL_WRITE)).writable);
-    EXPECT_FALSE(look_at(memory_file("12345", F_SEAL_FUTURE_WRITE)).writable);
+    EXPECT_EQ(steady.memory.size, 5u);
+    EXPECT_TRUE(steady.memory.writable);
+    EXPECT_TRUE(steady.memory.steady);
+    EXPECT_FALSE(look_at(memory_file("12345", 0)).memory.steady);
+    EXPECT_FALSE(look_at(memory_file("12345", F_SEAL_WRITE)).memory.writable);
+    EXPECT_FALSE(look_at(memory_file("12345", F_SEAL_FUTURE_WRITE)).memory.writable);
 }
 
 /// wlroots sends keymaps as a file of /dev/shm that is open for reading.
@@ -32,9 +32,9 @@ TEST(ReceivedFile, ATmpfsFileOpenForReading) {
     ::unlink(path);
     const ReceivedFile file = look_at(std::move(reader));
     EXPECT_EQ(file.kind, FileKind::kMemory);
-    EXPECT_EQ(file.size, 6u);
-    EXPECT_FALSE(file.writable);
-    EXPECT_FALSE(file.steady);
+    EXPECT_EQ(file.memory.size, 6u);
+    EXPECT_FALSE(file.memory.writable);
+    EXPECT_FALSE(file.memory.steady);
     EXPECT_EQ(look_at(std::move(blind)).kind, FileKind::kOther);
 }
 
