@@ -1,33 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts heap allocations of a channel that is in its stride: those of the device's thread and of
 // the reactor's.
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 
 #include "base/bytes.h"
 #include "guest.h"
-
-namespace {
-std::atomic<uint64_t> allocations;
-}
-
-// Not inlined: GCC would see free() on what operator new returned, and take it for a mistake.
-[[gnu::noinline]] void* operator new(size_t size) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
+#include "unit/base/allocation_counter.h"
 
 namespace swede::cross_domain::testing {
 namespace {
+
+using swede::testing::allocations;
 
 /// Takes reports without a container.
 class SilentSink final : public rutabaga::CompletionSink {
@@ -72,10 +55,10 @@ TEST(Allocation, ARoundTripAllocatesNothing) {
         while (sink->done != ticket) std::this_thread::yield();
     };
     for (int i = 0; i < 200; ++i) round_trip(i % 2 != 0);  // containers grow to their size
-    const uint64_t before = allocations;
+    const uint64_t before = allocations.load();
     ASSERT_NE(before, 0u) << "the counter counts";
     for (int i = 0; i < 1000; ++i) round_trip(i % 2 != 0);
-    EXPECT_EQ(allocations, before);
+    EXPECT_EQ(allocations.load(), before);
     ring->revoke();
 }
 

@@ -3,34 +3,12 @@
 // every operator new.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "gfxstream/vulkan/reply.h"
 #include "guest.h"
+#include "unit/base/allocation_counter.h"
 #include "unit/gfxstream/program.h"
 #include "unit/gfxstream/world.h"
 #include "vulkan_null/null_driver.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t size) {
-    ++allocations;
-    if (void* const memory = std::malloc(size)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(size_t size, const std::nothrow_t&) noexcept {
-    ++allocations;
-    return std::malloc(size);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
 
 namespace swede::gfxstream::vulkan {
 namespace {
@@ -48,7 +26,7 @@ TEST(Allocations, SteadyStateAllocatesNothing) {
     }
     alignas(16) std::byte arguments[256];
     for (int round = 0; round < 3; ++round) {
-        const size_t before = allocations;
+        const uint64_t before = swede::testing::allocations.load();
         for (const auto& [command, bytes] : packets) {
             const Layout& layout = layout_of(command->arguments);
             ASSERT_LE(layout.size, sizeof(arguments));
@@ -62,7 +40,7 @@ TEST(Allocations, SteadyStateAllocatesNothing) {
             world.forget();
         }
         if (round > 0) {
-            EXPECT_EQ(allocations, before);
+            EXPECT_EQ(swede::testing::allocations.load(), before);
         }
     }
 }
@@ -103,11 +81,11 @@ TEST(Allocations, AFrameAllocatesNothing) {
     add(guest::vkGetFenceStatus{.self = program.device, .fence = fence});
     add(guest::vkResetFences{.self = program.device, .fenceCount = 1, .pFences = &fence});
     for (int round = 0; round < 4; ++round) {
-        const size_t before = allocations;
+        const uint64_t before = swede::testing::allocations.load();
         for (const auto& [opcode, parameters] : frame)
             ASSERT_TRUE(program.session->execute(opcode, parameters, *program.ring)) << opcode;
         if (round > 0) {
-            EXPECT_EQ(allocations, before);
+            EXPECT_EQ(swede::testing::allocations.load(), before);
         }
     }
 }

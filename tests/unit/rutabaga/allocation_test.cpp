@@ -2,53 +2,16 @@
 // The hot path allocates nothing in steady state: this program counts every operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "rutabaga/fence_timelines.h"
 #include "rutabaga/gpu.h"
+#include "unit/base/allocation_counter.h"
 #include "unit/rutabaga/guest_pages.h"
 #include "unit/rutabaga/queued_sink.h"
-
-namespace {
-std::atomic<uint64_t> allocations{0};
-}  // namespace
-
-// Not inlined: GCC would see free() on what operator new returned, and take it for a mistake.
-[[gnu::noinline]] void* operator new(size_t size) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(size_t size, std::align_val_t alignment) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    const auto align = static_cast<size_t>(alignment);
-    if (void* const memory = std::aligned_alloc(align, (size + align - 1) / align * align))
-        return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t, std::align_val_t) noexcept {
-    std::free(memory);
-}
 
 namespace swede::rutabaga {
 namespace {
 
-uint64_t allocations_of(auto work) {
-    const uint64_t before = allocations.load();
-    work();
-    return allocations.load() - before;
-}
+using swede::testing::allocations_of;
 
 TEST(Allocation, CounterCounts) {
     // Seen by more than the compiler, which may leave out an allocation that nobody looks at.

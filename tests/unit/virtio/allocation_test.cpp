@@ -2,27 +2,9 @@
 // The queue allocates nothing in steady state: this program counts every operator new.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
+#include "unit/base/allocation_counter.h"
 #include "unit/virtio/driver.h"
 #include "virtio/virtqueue.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t size) {
-    ++allocations;
-    if (void* const memory = std::malloc(size)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
 
 namespace swede::virtio {
 namespace {
@@ -52,7 +34,7 @@ TEST_P(Allocations, SteadyState_AllocatesNothing) {
             guest.unplug();
             guest.plug();
         }
-        const size_t before = allocations;
+        const uint64_t before = swede::testing::allocations.load();
         const bool served = queue.pop(chain).value_or(false) &&
                             queue.read(chain, 0, std::span(buffer).first(192)) &&
                             queue.write(chain.writable, buffer).value_or(0) == 128 &&
@@ -60,15 +42,15 @@ TEST_P(Allocations, SteadyState_AllocatesNothing) {
         const bool more = queue.pop(chain).value_or(true);
         queue.set_notifications(false);
         queue.set_notifications(true);
-        if (round > 0) counted += allocations - before;
+        if (round > 0) counted += swede::testing::allocations.load() - before;
         ASSERT_TRUE(served);
         ASSERT_FALSE(more);
         ASSERT_TRUE(driver.take_used());
     }
     EXPECT_EQ(counted, 0u);
-    const size_t before = allocations;
+    const uint64_t before = swede::testing::allocations.load();
     ::operator delete(::operator new(1));
-    EXPECT_EQ(allocations, before + 1) << "the counter does not count";
+    EXPECT_EQ(swede::testing::allocations.load(), before + 1) << "the counter does not count";
 }
 
 }  // namespace

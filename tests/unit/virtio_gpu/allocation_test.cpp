@@ -2,32 +2,14 @@
 // The hot path of the device allocates nothing in steady state: this program counts operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "unit/base/allocation_counter.h"
 #include "unit/virtio_gpu/harness.h"
-
-namespace {
-std::atomic<uint64_t> allocations{0};
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t size) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
 
 namespace swede::virtio_gpu::testing {
 namespace {
 
 using namespace wire;
+using swede::testing::allocations;
 
 class Allocations : public ::testing::Test {
   protected:
