@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "unit/virtio_gpu/harness.h"
-#include "virtio_gpu/in_process_window.h"
+#include "unit/virtio_gpu/mapped_window.h"
 
 namespace swede::virtio_gpu::testing {
 namespace {
@@ -555,11 +555,11 @@ TEST_F(DynamicBlobs, AnAnswerOfTheVmmAfterAResetDoesNothing) {
     EXPECT_EQ(gpu.device->census().pending_commands, 0u);
 }
 
-TEST(InProcessBlobs, AreShownByPointer) {
+TEST(MappedBlobs, AreShownUntilTheyAreUnmapped) {
     Harness::Setup setup;
     setup.renderer = true;
-    auto made = std::make_unique<InProcessWindow>(64 * kPage);
-    const InProcessWindow& window = *made;
+    auto made = std::make_unique<MappedWindow>(64 * kPage);
+    const MappedWindow& window = *made;
     Harness gpu(setup, std::move(made));
     gpu.create_context(1);
     gpu.create_host_blob(1, 7, kPage);

@@ -7,7 +7,6 @@
 
 #include "base/checked.h"
 #include "base/mapping.h"
-#include "virtio_gpu/in_process_window.h"
 #include "virtio_gpu/no_window.h"
 #include "virtio_gpu/static_window.h"
 #include "virtio_gpu/window_ranges.h"
@@ -164,36 +163,6 @@ TEST_F(Windows, Static_CannotShowAnotherFile) {
     window->map(0, {create_memfd("other", kPageSize).value(), 0, kPageSize}, done());
     ASSERT_TRUE(last_);
     EXPECT_FALSE(*last_);
-}
-
-TEST_F(Windows, InProcess_ShowsThePointerUntilItIsUnmapped) {
-    InProcessWindow window(kWindow);
-    EXPECT_FALSE(window.prepare(0, kPageSize).value());
-    UniqueFd fd = create_memfd("blob", 2 * kPageSize).value();
-    const Mapping blob = Mapping::own_file(fd.get(), 0, 2 * kPageSize, Access::kReadWrite).value();
-    blob.data()[kPageSize] = std::byte{7};
-    window.map(kPageSize, {std::move(fd), kPageSize, kPageSize}, done());
-    ASSERT_TRUE(last_ && *last_);
-    ASSERT_NE(window.mapping(kPageSize), nullptr);
-    EXPECT_EQ(window.mapping(kPageSize)->data()[0], std::byte{7});
-    EXPECT_EQ(window.mapping(0), nullptr);
-    window.unmap(kPageSize, kPageSize, done());
-    EXPECT_EQ(window.mapping(kPageSize), nullptr);
-}
-
-TEST_F(Windows, InProcess_RefusesMemoryThatTheFileDoesNotHave) {
-    InProcessWindow window(kWindow);
-    window.map(0, {create_memfd("blob", kPageSize).value(), 0, 2 * kPageSize}, done());
-    ASSERT_TRUE(last_);
-    EXPECT_FALSE(*last_);
-    EXPECT_EQ(window.mapping(0), nullptr);
-}
-
-TEST_F(Windows, InProcess_ResetDropsAll) {
-    InProcessWindow window(kWindow);
-    window.map(0, {create_memfd("blob", kPageSize).value(), 0, kPageSize}, done());
-    window.reset();
-    EXPECT_EQ(window.mapping(0), nullptr);
 }
 
 TEST_F(Windows, None_RefusesEverything) {
