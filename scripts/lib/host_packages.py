@@ -15,7 +15,7 @@ PACKAGES = [
     "clang-19", "clang-tidy-19", "clang-format-19", "libclang-rt-19-dev", "llvm-19",
     # libraries
     "libfmt-dev", "libspdlog-dev", "libcli11-dev", "libpng-dev", "nlohmann-json3-dev",
-    "libseccomp-dev", "libvulkan-dev", "libgtest-dev", "libgmock-dev", "libbenchmark-dev",
+    "libseccomp-dev", "libvulkan-dev", "libgbm-dev", "libgtest-dev", "libgmock-dev", "libbenchmark-dev",
     # tests
     "python3-pytest", "python3-pytest-timeout", "python3-pil", "python3-numpy", "edid-decode",
     # Vulkan and OpenGL programs on this host, and the screen that some show themselves on

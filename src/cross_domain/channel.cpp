@@ -382,11 +382,11 @@ Result<uint32_t> Channel::add_template(ImageTemplate image) {
     return items_.add(std::move(image));
 }
 
-Result<std::variant<uint64_t, ReceivedFile>> Channel::take_blob(uint32_t id) {
+Result<std::variant<Image, ReceivedFile>> Channel::take_blob(uint32_t id) {
     const std::scoped_lock lock(mutex_);
     Items::Item* const item = items_.find(id);
     if (item != nullptr) {
-        if (const auto* const image = std::get_if<ImageTemplate>(item)) return image->size;
+        if (const auto* const image = std::get_if<ImageTemplate>(item)) return image->image;
         if (auto* const memory = std::get_if<ReceivedMemory>(item)) {
             ReceivedFile file = std::move(memory->file);
             items_.erase(id);

@@ -62,8 +62,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
     [[nodiscard]] Result<void> read_event(uint32_t id);
 
     [[nodiscard]] Result<uint32_t> add_template(ImageTemplate image);
-    /// What a blob of this id is made of: a template's size, or memory that is the caller's now.
-    [[nodiscard]] Result<std::variant<uint64_t, ReceivedFile>> take_blob(uint32_t id);
+    /// What a blob of this id is made of: an image, or memory that is the caller's now.
+    [[nodiscard]] Result<std::variant<Image, ReceivedFile>> take_blob(uint32_t id);
 
     /// The context ends: everything closes, nothing is reported any more.
     void close();

@@ -152,6 +152,13 @@ Result<void> Context::init(std::span<const std::byte> command) {
 
 // --- images and blobs ---
 
+Result<ImageRequirements> Context::lay_out(const GetImageRequirements& image) const {
+    if (options_.images && !is_pool(image)) return options_.images->requirements(image);
+    ImageRequirements requirements = SWEDE_TRY(image_requirements(image));
+    requirements.map_info = kOwnMapInfo;
+    return requirements;
+}
+
 Result<void> Context::get_image_requirements(std::span<const std::byte> command) {
     const auto request = SWEDE_TRY(ByteReader(command).read<GetImageRequirements>());
     if (!query_ring_)
@@ -160,18 +167,16 @@ Result<void> Context::get_image_requirements(std::span<const std::byte> command)
                                       request.flags};
     auto found = images_.find(key);
     if (found == images_.end()) {
-        ImageRequirements requirements = SWEDE_TRY(image_requirements(request));
-        requirements.map_info = wire::kMapCacheCached | kMapAccessRead | kMapAccessWrite;
-        ImageTemplate image;
-        image.size = requirements.size;
-        image.charge = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, kTemplateCost));
-        requirements.blob_id = SWEDE_TRY(channel_->add_template(std::move(image)));
+        ImageTemplate made{{request, SWEDE_TRY(lay_out(request))}, {}};
+        ImageRequirements requirements = made.image.requirements;
+        made.charge = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, kTemplateCost));
+        requirements.blob_id = SWEDE_TRY(channel_->add_template(std::move(made)));
         found = images_.emplace(key, requirements).first;
     }
     return query_ring_->write(0, bytes_of(found->second));
 }
 
-Result<std::shared_ptr<HostBlob>> Context::create_blob(const rutabaga::BlobRequest& request) {
+Result<HostBlob::Adopted> Context::create_blob(const rutabaga::BlobRequest& request) {
     if (request.blob_mem != wire::kBlobMemHost3d)
         return fail(ErrorCode::kUnsupported, "Blobs of memory type {} are not made here.",
                     request.blob_mem);
@@ -180,11 +185,19 @@ Result<std::shared_ptr<HostBlob>> Context::create_blob(const rutabaga::BlobReque
     auto source = SWEDE_TRY(channel_->take_blob(static_cast<uint32_t>(request.blob_id)));
     if (auto* const file = std::get_if<ReceivedFile>(&source))
         return HostBlob::adopt(std::move(*file), request.size, budget_);
-    const uint64_t size = std::get<uint64_t>(source);
+    const Image& image = std::get<Image>(source);
+    const uint64_t size = image.requirements.size;
     if (request.size != size)
         return fail(ErrorCode::kInvalidParameter, "Image {} takes {} bytes, not {}.",
                     request.blob_id, size, request.size);
-    return HostBlob::create(size, budget_);
+    if (options_.window || !options_.images || is_pool(image.request)) {
+        const auto shown = options_.window ? HostBlob::Shown::kInWindow : HostBlob::Shown::kItself;
+        return HostBlob::Adopted{SWEDE_TRY(HostBlob::create(size, shown, budget_)), {}};
+    }
+    ImageMemory memory = SWEDE_TRY(options_.images->allocate(image.request, image.requirements));
+    return HostBlob::Adopted{SWEDE_TRY(HostBlob::of_image(std::move(memory), size,
+                                                          image.requirements.map_info, budget_)),
+                             {}};
 }
 
 // --- the channel ---
@@ -199,7 +212,7 @@ Result<void> Context::add_file(uint32_t identifier, uint32_t type) {
                 return fail(ErrorCode::kInvalidResource,
                             "Context {} has no resource {} attached to send.", id_, identifier);
             const Attachment& attachment = found->second;
-            file.fd = attachment.blob ? attachment.blob->fd() : attachment.foreign.get();
+            file.fd = attachment.blob ? attachment.blob->sent_fd() : attachment.foreign.get();
             if (file.fd < 0)
                 return fail(ErrorCode::kInvalidResource,
                             "Resource {} is no memory that the host could share.", identifier);

@@ -40,12 +40,13 @@ class Context {
     /// Commands one after the other; those before one that fails are executed.
     [[nodiscard]] Result<void> submit(std::span<const std::byte> commands);
     void create_fence(const rutabaga::Fence& fence);
-    [[nodiscard]] Result<std::shared_ptr<HostBlob>> create_blob(
-        const rutabaga::BlobRequest& request);
+    [[nodiscard]] Result<HostBlob::Adopted> create_blob(const rutabaga::BlobRequest& request);
 
   private:
     [[nodiscard]] Result<void> execute(std::span<const std::byte> command);
     [[nodiscard]] Result<void> init(std::span<const std::byte> command);
+    [[nodiscard]] Result<wire::cross_domain::ImageRequirements> lay_out(
+        const wire::cross_domain::GetImageRequirements& image) const;
     [[nodiscard]] Result<void> get_image_requirements(std::span<const std::byte> command);
     [[nodiscard]] Result<void> send(std::span<const std::byte> command);
     [[nodiscard]] Result<void> write(std::span<const std::byte> command);

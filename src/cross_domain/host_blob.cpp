@@ -1,91 +1,101 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cross_domain/host_blob.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/mapping.h"
 #include "wire/cross_domain.h"
-#include "wire/virtio_gpu.h"
 
 namespace swede::cross_domain {
 namespace {
 
-/// rutabaga_gfx calls it so; it shows in /proc/PID/maps of VMM and compositor.
-constexpr std::string_view kImageName = "rutabaga_gralloc";
-/// Copied on the device thread: a keymap has 60 KB, a table of dma-buf formats 20 KB.
+/// Of memory that may shrink: keymaps have 60 KB, tables of dma-buf formats 20 KB, ICC profiles a
+/// few MB.
 constexpr uint64_t kMaxCopy = 64 << 20;
-
-/// As much of the file as is there; the rest stays zero.
-Result<void> copy_file(int fd, std::span<std::byte> to) {
-    off_t offset = 0;
-    while (!to.empty()) {
-        const ssize_t count = ::pread(fd, to.data(), to.size(), offset);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return fail_errno("Cannot read a file of the host", errno);
-        if (count == 0) break;
-        offset += count;
-        to = to.subspan(static_cast<size_t>(count));
-    }
-    return {};
-}
 
 }  // namespace
 
-Result<std::shared_ptr<HostBlob>> HostBlob::create(uint64_t size,
+Result<std::shared_ptr<HostBlob>> HostBlob::create(uint64_t size, Shown shown,
                                                    const std::shared_ptr<Budget>& budget) {
     const auto pages = page_align(size);
     if (!pages || *pages == 0)
         return fail(ErrorCode::kInvalidParameter, "A blob of {} bytes is not possible.", size);
     Budget::Charge bytes = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, *pages));
-    Budget::Charge file = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
+    // In a window it has a second one, for the peer.
+    Budget::Charge files =
+        SWEDE_TRY(budget->charge(BudgetKind::kFiles, shown == Shown::kInWindow ? 2 : 1));
     std::shared_ptr<HostBlob> blob(
-        new HostBlob(SWEDE_TRY(create_memfd(kImageName, *pages)), *pages, true));
+        new HostBlob(SWEDE_TRY(create_memfd(kImageName, *pages)), *pages, kOwnMapInfo, shown));
+    blob->blank_ = shown == Shown::kInWindow;
     blob->bytes_ = std::move(bytes);
-    blob->file_ = std::move(file);
+    blob->files_ = std::move(files);
     return blob;
 }
 
-Result<std::shared_ptr<HostBlob>> HostBlob::adopt(ReceivedFile file, uint64_t size,
-                                                  const std::shared_ptr<Budget>& budget) {
+Result<std::shared_ptr<HostBlob>> HostBlob::of_image(ImageMemory image, uint64_t size,
+                                                     uint32_t map_info,
+                                                     const std::shared_ptr<Budget>& budget) {
+    std::shared_ptr<HostBlob> blob(
+        new HostBlob(std::move(image.mapped), size, map_info, Shown::kItself));
+    blob->bytes_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, size));
+    blob->files_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, image.sent ? 2 : 1));
+    blob->sent_ = std::move(image.sent);
+    return blob;
+}
+
+Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
+                                          const std::shared_ptr<Budget>& budget) {
     const auto available = page_align(file.memory.size);
     const auto pages = page_align(size);
     if (!available || !pages || *pages == 0 || *pages > *available)
         return fail(ErrorCode::kInvalidParameter,
                     "A blob of {} bytes is not in a file of the host of {}.", size,
                     file.memory.size);
+    const uint32_t read_only = wire::kMapCacheCached | wire::cross_domain::kMapAccessRead;
     if (file.memory.steady) {
-        std::shared_ptr<HostBlob> blob(
-            new HostBlob(std::move(file.fd), *pages, file.memory.writable));
-        blob->file_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
-        return blob;
+        std::shared_ptr<HostBlob> blob(new HostBlob(std::move(file.fd), *pages,
+                                                    file.memory.writable ? kOwnMapInfo : read_only,
+                                                    Shown::kItself));
+        blob->files_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
+        return Adopted{std::move(blob), {}};
     }
     if (*pages > kMaxCopy)
         return fail(ErrorCode::kOutOfMemory,
                     "{} bytes of a file that may shrink are too many to copy ({}).", *pages,
                     kMaxCopy);
-    auto blob = SWEDE_TRY(create(*pages, budget));
-    blob->writable_ = false;  // what the guest wrote would reach nobody
-    const Mapping mapping = SWEDE_TRY(Mapping::own_file(blob->fd(), 0, *pages, Access::kReadWrite));
-    SWEDE_TRY(copy_file(file.fd.get(), mapping.bytes()));
-    return blob;
+    auto blob = SWEDE_TRY(create(*pages, Shown::kItself, budget));
+    blob->map_info_ = read_only;  // what the guest wrote would reach nobody
+    return Adopted{std::move(blob), std::move(file.fd)};
 }
 
-uint32_t HostBlob::map_info() const {
-    using namespace wire::cross_domain;
-    return wire::kMapCacheCached | kMapAccessRead | (writable_ ? kMapAccessWrite : 0);
+int HostBlob::sent_fd() const {
+    if (sent_) return sent_.get();
+    return shown_ == Shown::kInWindow ? -1 : file_.get();
 }
 
 Result<rutabaga::SharedMemory> HostBlob::share() const {
     rutabaga::SharedMemory memory;
-    memory.fd = fd_.duplicate();
+    memory.fd = window_ ? window_.duplicate() : file_.duplicate();
     if (!memory.fd) return fail_errno("Cannot share a blob", errno);
+    memory.offset = window_ ? window_offset_ : 0;
     memory.size = size_;
-    memory.access = writable_ ? Access::kReadWrite : Access::kRead;
+    memory.access =
+        (map_info_ & wire::cross_domain::kMapAccessWrite) != 0 ? Access::kReadWrite : Access::kRead;
     return memory;
+}
+
+void HostBlob::enter_window(UniqueFd window, uint64_t offset, UniqueFd sent) {
+    window_ = std::move(window);
+    window_offset_ = offset;
+    if (shown_ == Shown::kInWindow) sent_ = std::move(sent);
+}
+
+void HostBlob::leave_window() {
+    window_.reset();
+    if (shown_ == Shown::kInWindow) sent_.reset();
+    blank_ = false;
 }
 
 }  // namespace swede::cross_domain

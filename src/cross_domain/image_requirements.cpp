@@ -55,7 +55,7 @@ constexpr auto kFormats = std::to_array<Format>({
 }  // namespace
 
 Result<wire::cross_domain::ImageRequirements> image_requirements(
-    const wire::cross_domain::GetImageRequirements& image) {
+    const wire::cross_domain::GetImageRequirements& image, uint32_t alignment) {
     const auto* const format = std::ranges::find(kFormats, image.drm_fourcc, &Format::code);
     if (format == kFormats.end())
         return fail(ErrorCode::kInvalidParameter, "Images of format {:#x} are not made.",
@@ -72,7 +72,8 @@ Result<wire::cross_domain::ImageRequirements> image_requirements(
         // Rounded up, as the last sample of an odd row has its place too.
         const uint64_t samples = (uint64_t{image.width} + plane.horizontal - 1) / plane.horizontal;
         const uint64_t rows = (uint64_t{image.height} + plane.vertical - 1) / plane.vertical;
-        const uint64_t stride = samples * plane.bytes_per_sample;  // below 2^35
+        const uint64_t stride =  // below 2^36
+            (samples * plane.bytes_per_sample + alignment - 1) & ~uint64_t{alignment - 1};
         if (*size > std::numeric_limits<uint32_t>::max() ||
             stride > std::numeric_limits<uint32_t>::max())
             return fail(ErrorCode::kInvalidParameter, "An image of {}x{} px is too large.",
@@ -90,6 +91,10 @@ Result<wire::cross_domain::ImageRequirements> image_requirements(
                     image.height);
     requirements.size = *pages;
     return requirements;
+}
+
+bool is_pool(const wire::cross_domain::GetImageRequirements& image) {
+    return image.drm_fourcc == fourcc("R8  ") && image.height == 1;
 }
 
 }  // namespace swede::cross_domain

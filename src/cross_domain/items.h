@@ -11,12 +11,19 @@
 #include "cross_domain/byte_queue.h"
 #include "cross_domain/reactor.h"
 #include "cross_domain/received_file.h"
+#include "wire/cross_domain.h"
 
 namespace swede::cross_domain {
 
-/// An image that the guest asked about: a blob of it can be made again and again.
+/// An image that the guest asked about.
+struct Image {
+    wire::cross_domain::GetImageRequirements request{};
+    wire::cross_domain::ImageRequirements requirements{};
+};
+
+/// A blob of the image can be made again and again.
 struct ImageTemplate {
-    uint64_t size = 0;  ///< bytes
+    Image image;
     Budget::Charge charge;
 };
 

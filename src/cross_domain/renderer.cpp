@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cross_domain/renderer.h"
 
+#include <fcntl.h>
+
+#include <cerrno>
 #include <utility>
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "cross_domain/blob_copy.h"
 
 namespace swede::cross_domain {
 namespace {
@@ -20,6 +24,7 @@ rutabaga::Capset make_capset(const Options& options) {
     data.version = wire::cross_domain::kCapsetDataVersion;
     for (const ChannelPath& channel : options.channels)
         data.supported_channels |= uint32_t{1} << static_cast<uint32_t>(channel.type);
+    data.supports_dmabuf = options.images ? 1 : 0;
     const auto bytes = bytes_of(data);
     return {wire::cross_domain::kCapsetId,
             wire::cross_domain::kCapsetVersion,
@@ -51,6 +56,7 @@ CrossDomainRenderer::CrossDomainRenderer(Options options, std::unique_ptr<Reacto
       capset_(make_capset(options_)) {}
 
 CrossDomainRenderer::~CrossDomainRenderer() {
+    cancelled_->store(true);
     contexts_.clear();  // before the reactor, which closes what they had
 }
 
@@ -61,6 +67,15 @@ Context* CrossDomainRenderer::find(ContextId id) {
 
 void CrossDomainRenderer::when_closed(Completion<> done) {
     reactor_->post([done = std::move(done)]() mutable { done({}); });
+}
+
+template <typename Function>
+Completion<> CrossDomainRenderer::later(Function function) {
+    return Completion<>(sink_, [cancelled = cancelled_,
+                                function = std::move(function)](Result<void> result) mutable {
+        if (*cancelled) result = fail(ErrorCode::kClosed, "The renderer was reset.");
+        function(std::move(result));
+    });
 }
 
 // --- contexts ---
@@ -127,11 +142,22 @@ void CrossDomainRenderer::create_blob(ContextId id, ResourceId resource,
     Context* const context = find(id);
     if (context == nullptr)
         return done(fail(ErrorCode::kInvalidContext, "The renderer has no context {}.", id));
-    auto blob = context->create_blob(request);
-    if (!blob) return done(std::unexpected(std::move(blob).error()));
-    const rutabaga::BlobInfo info{(*blob)->map_info()};
-    blobs_.insert_or_assign(resource, *std::move(blob));
-    done(info);
+    auto made = context->create_blob(request);
+    if (!made) return done(std::unexpected(std::move(made).error()));
+    const std::shared_ptr<HostBlob> blob = std::move(made->blob);
+    const rutabaga::BlobInfo info{blob->map_info()};
+    if (!made->source) {
+        blobs_.insert_or_assign(resource, blob);
+        return done(info);
+    }
+    copy_later(
+        *reactor_, {std::move(made->source), 0}, {blob->duplicate_file(), 0}, blob->size(),
+        cancelled_,
+        later([this, resource, blob, info, done = std::move(done)](Result<void> copied) mutable {
+            if (!copied) return done(std::unexpected(std::move(copied).error()));
+            blobs_.insert_or_assign(resource, blob);
+            done(info);
+        }));
 }
 
 void CrossDomainRenderer::create_3d(ResourceId resource, const wire::ResourceCreate3d&,
@@ -153,16 +179,62 @@ void CrossDomainRenderer::export_blob(ResourceId resource,
     done(found->second->share());
 }
 
-void CrossDomainRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange&,
-                                     Completion<> done) {
-    done(fail(ErrorCode::kUnsupported,
-              "Resource {} is shared with the host and cannot move into the window; the door "
-              "vhost-user needs no move.",
-              resource));
+Result<UniqueFd> CrossDomainRenderer::make_sent(const HostBlob& blob,
+                                                const rutabaga::WindowRange& range) const {
+    if (!blob.is_shown_in_window()) return UniqueFd();
+    if (!options_.window)
+        return fail(ErrorCode::kUnsupported, "There is no udmabuf for blobs in the window.");
+    return options_.window->make(range.fd, range.offset, blob.size());
 }
 
-void CrossDomainRenderer::displace_blob(ResourceId, Completion<> done) {
-    done({});
+void CrossDomainRenderer::place_blob(ResourceId resource, const rutabaga::WindowRange& range,
+                                     Completion<> done) {
+    const auto found = blobs_.find(resource);
+    if (found == blobs_.end() || range.size < found->second->size())
+        return done(fail(ErrorCode::kInvalidResource,
+                         "The renderer has no resource {} for {:#x} bytes of the window.", resource,
+                         range.size));
+    const std::shared_ptr<HostBlob> blob = found->second;
+    auto sent = make_sent(*blob, range);
+    if (!sent) return done(std::unexpected(std::move(sent).error()));
+    UniqueFd window(::fcntl(range.fd, F_DUPFD_CLOEXEC, 0));
+    UniqueFd copied_to = window.duplicate();
+    UniqueFd file = blob->duplicate_file();
+    if (!window || !copied_to || !file) return done(fail_errno("Cannot place a blob", errno));
+    auto enter = [blob, window = std::move(window), offset = range.offset,
+                  sent = *std::move(sent)]() mutable {
+        blob->enter_window(std::move(window), offset, std::move(sent));
+    };
+    if (blob->is_blank()) {
+        enter();
+        return done({});
+    }
+    copy_later(
+        *reactor_, {std::move(file), 0}, {std::move(copied_to), range.offset}, blob->size(),
+        cancelled_,
+        later([enter = std::move(enter), done = std::move(done)](Result<void> copied) mutable {
+            if (copied) enter();
+            done(std::move(copied));
+        }));
+}
+
+void CrossDomainRenderer::displace_blob(ResourceId resource, Completion<> done) {
+    const auto found = blobs_.find(resource);
+    if (found == blobs_.end() || !found->second->is_placed()) return done({});
+    const std::shared_ptr<HostBlob> blob = found->second;
+    auto window = blob->share();
+    UniqueFd file = blob->duplicate_file();
+    // What the peer sent it has itself; what the guest wrote there besides is nobody's.
+    if (!blob->is_shown_in_window() || !window || !file) {
+        blob->leave_window();
+        return done({});
+    }
+    copy_later(*reactor_, {std::move(window->fd), window->offset}, {std::move(file), 0},
+               blob->size(), cancelled_,
+               later([blob, done = std::move(done)](Result<void> copied) mutable {
+                   blob->leave_window();
+                   done(std::move(copied));
+               }));
 }
 
 void CrossDomainRenderer::transfer_to_host(ContextId, ResourceId resource,
@@ -176,9 +248,11 @@ void CrossDomainRenderer::transfer_from_host(ContextId, ResourceId resource,
 }
 
 void CrossDomainRenderer::reset(Completion<> done) {
+    cancelled_->store(true);
+    cancelled_ = std::make_shared<std::atomic<bool>>(false);
     contexts_.clear();
     blobs_.clear();
-    when_closed(std::move(done));
+    when_closed(std::move(done));  // and so after the last piece that is copied
 }
 
 }  // namespace swede::cross_domain

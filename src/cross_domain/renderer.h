@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -67,9 +68,16 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
                         std::shared_ptr<Budget> budget);
 
     [[nodiscard]] Context* find(rutabaga::ContextId context);
+    /// What the host's peer is to have of the blob while it is in the window.
+    [[nodiscard]] Result<UniqueFd> make_sent(const HostBlob& blob,
+                                             const rutabaga::WindowRange& range) const;
     void keep_foreign(Attachment& attachment, const rutabaga::SharedMemory& memory);
     /// Answers once the reactor has closed what was closed before.
     void when_closed(rutabaga::Completion<> done);
+    /// `function` (void(Result<void>)) runs on the device thread; when this is gone or was reset,
+    /// with an error.
+    template <typename Function>
+    [[nodiscard]] rutabaga::Completion<> later(Function function);
 
     const Options options_;
     const std::unique_ptr<Reactor> reactor_;
@@ -78,6 +86,8 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
     rutabaga::Capset capset_;
     std::unordered_map<rutabaga::ContextId, std::unique_ptr<Context>> contexts_;
     std::unordered_map<rutabaga::ResourceId, std::shared_ptr<HostBlob>> blobs_;
+    /// True once the copies that are out shall end, and no answer come.
+    std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace swede::cross_domain

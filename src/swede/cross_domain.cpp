@@ -21,14 +21,19 @@ virtio_gpu::RendererFactory with_cross_domain(virtio_gpu::RendererFactory others
                const virtio_gpu::RendererSetting& setting) -> Result<Renderers> {
         Renderers renderers;
         if (others) renderers = SWEDE_TRY(others(setting));
-        if (setting.static_window) {
+        // Made for each guest: who makes images belongs to the guest's thread.
+        auto own = setting.static_window
+                       ? cross_domain::with_static_window(options)
+                       : Result<cross_domain::Options>(cross_domain::with_images(options));
+        if (!own) {
             log_.warn(
                 "The guest gets no cross-domain: this door's window shows no memory of others of "
-                "the host. --transport vhost-user can.");
+                "the host without udmabuf. {} --transport vhost-user needs none.",
+                own.error().message);
             return renderers;
         }
-        renderers.push_back(SWEDE_TRY(
-            cross_domain::CrossDomainRenderer::create(options, setting.sink, setting.budget)));
+        renderers.push_back(SWEDE_TRY(cross_domain::CrossDomainRenderer::create(
+            *std::move(own), setting.sink, setting.budget)));
         return renderers;
     };
 }
