@@ -2,8 +2,11 @@
 #include "cross_domain/gbm_images.h"
 
 #include <dlfcn.h>
+#include <drm.h>
 #include <fcntl.h>
 #include <gbm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -31,6 +34,10 @@ constexpr int kLastRenderNode = 191;
 /// Linear, since guests draw with their processors and pass no modifier on.
 constexpr uint32_t kUse = GBM_BO_USE_LINEAR | GBM_BO_USE_RENDERING;
 
+/// Every compositor's windows are like this. Some drivers' dma-bufs cannot be written (seen: Zink
+/// on Mesa's gfxstream driver, 25.0.7).
+constexpr GetImageRequirements kProbe{{}, 64, 64, GBM_FORMAT_XRGB8888, kUse};
+
 }  // namespace
 
 struct GbmImages::Library {
@@ -38,9 +45,9 @@ struct GbmImages::Library {
     decltype(&::gbm_create_device) create_device = nullptr;
     decltype(&::gbm_device_destroy) device_destroy = nullptr;
     decltype(&::gbm_device_get_backend_name) backend_name = nullptr;
+    decltype(&::gbm_device_get_fd) device_fd = nullptr;
     decltype(&::gbm_bo_create) bo_create = nullptr;
     decltype(&::gbm_bo_destroy) bo_destroy = nullptr;
-    decltype(&::gbm_bo_get_fd) bo_fd = nullptr;
     decltype(&::gbm_bo_get_plane_count) plane_count = nullptr;
     decltype(&::gbm_bo_get_handle_for_plane) plane_handle = nullptr;
     decltype(&::gbm_bo_get_stride_for_plane) plane_stride = nullptr;
@@ -63,7 +70,7 @@ struct GbmImages::Library {
             !library->find(library->backend_name, "gbm_device_get_backend_name") ||
             !library->find(library->bo_create, "gbm_bo_create") ||
             !library->find(library->bo_destroy, "gbm_bo_destroy") ||
-            !library->find(library->bo_fd, "gbm_bo_get_fd") ||
+            !library->find(library->device_fd, "gbm_device_get_fd") ||
             !library->find(library->plane_count, "gbm_bo_get_plane_count") ||
             !library->find(library->plane_handle, "gbm_bo_get_handle_for_plane") ||
             !library->find(library->plane_stride, "gbm_bo_get_stride_for_plane") ||
@@ -80,20 +87,28 @@ struct GbmImages::Image {
     ImageRequirements requirements{};
 };
 
+Result<std::unique_ptr<GbmImages>> GbmImages::open_node(const std::string& path) {
+    UniqueFd node(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!node) return fail_errno(fmt::format("Cannot open {}", path), errno);
+    auto library = SWEDE_TRY(Library::load());
+    gbm_device* const device = library->create_device(node.get());
+    if (device == nullptr) return fail(ErrorCode::kUnsupported, "{} has no driver in GBM.", path);
+    log_.info("GBM has the driver {} for {}.", library->backend_name(device), path);
+    std::unique_ptr<GbmImages> images(new GbmImages(std::move(library), std::move(node), device));
+    static_cast<void>(SWEDE_TRY(images->make(kProbe)));
+    return images;
+}
+
 Result<std::unique_ptr<GbmImages>> GbmImages::open() {
-    std::shared_ptr<const Library> library;
+    Result<std::unique_ptr<GbmImages>> images =
+        fail(ErrorCode::kUnsupported, "There is no render node (/dev/dri/renderD*).");
     for (int minor = kFirstRenderNode; minor <= kLastRenderNode; ++minor) {
         const std::string path = fmt::format("/dev/dri/renderD{}", minor);
-        UniqueFd node(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-        if (!node) continue;
-        if (!library) library = SWEDE_TRY(Library::load());
-        gbm_device* const device = library->create_device(node.get());
-        if (device == nullptr) continue;
-        log_.info("Guests' images come from {} ({}).", path, library->backend_name(device));
-        return std::unique_ptr<GbmImages>(
-            new GbmImages(std::move(library), std::move(node), device));
+        if (::access(path.c_str(), F_OK) != 0) continue;
+        images = open_node(path);
+        if (images) break;
     }
-    return fail(ErrorCode::kUnsupported, "No render node can be used (/dev/dri/renderD*).");
+    return images;
 }
 
 GbmImages::GbmImages(std::shared_ptr<const Library> library, UniqueFd node, gbm_device* device)
@@ -133,11 +148,17 @@ Result<GbmImages::Image> GbmImages::make(const GetImageRequirements& request) co
     requirements.modifier = library_->modifier(bo.get());
     constexpr uint64_t kNoModifier = 0x00ffffffffffffff;  // DRM_FORMAT_MOD_INVALID: linear, then
     if (requirements.modifier == kNoModifier) requirements.modifier = 0;
-    image.fd.reset(library_->bo_fd(bo.get()));
+    // gbm_bo_get_fd() leaves it to drivers whether the dma-buf may be written.
+    drm_prime_handle prime{library_->plane_handle(bo.get(), 0).u32, DRM_CLOEXEC | DRM_RDWR, -1};
+    if (::ioctl(library_->device_fd(device_), DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime) != 0)
+        return fail_errno("Cannot export an image of the GPU's driver", errno);
+    image.fd.reset(prime.fd);
     const auto memory = examine_memory(image.fd.get());
-    if (!memory || !memory->is_dma_buf || !memory->writable || !is_page_aligned(memory->size))
+    if (!memory || !memory->is_dma_buf || !is_page_aligned(memory->size))
+        return fail(ErrorCode::kUnsupported, "The GPU's driver gives no dma-buf of whole pages.");
+    if (!memory->writable)
         return fail(ErrorCode::kUnsupported,
-                    "The GPU's driver gives no dma-buf that can be written.");
+                    "The GPU's driver gives a dma-buf that cannot be written.");
     requirements.size = memory->size;
     requirements.map_info = wire::kMapCacheWriteCombined | wire::cross_domain::kMapAccessRead |
                             wire::cross_domain::kMapAccessWrite;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "cross_domain/image_source.h"
 
@@ -13,8 +14,10 @@ namespace swede::cross_domain {
 /// compositor on that GPU imports without a copy.
 class GbmImages final : public ImageSource {
   public:
-    /// On the first render node that has a driver.
+    /// On the first render node whose driver makes images that can be shared and written.
     [[nodiscard]] static Result<std::unique_ptr<GbmImages>> open();
+    /// On this node.
+    [[nodiscard]] static Result<std::unique_ptr<GbmImages>> open_node(const std::string& path);
     ~GbmImages() override;
     GbmImages(const GbmImages&) = delete;
     GbmImages& operator=(const GbmImages&) = delete;

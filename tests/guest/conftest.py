@@ -15,7 +15,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent),
 import lab
 import lab_programs
 import vulkan_guest
-from guest_programs import PROGRAMS, build_guest_programs, build_preloads
+from guest_programs import PROGRAMS, build_guest_programs, build_preloads, with_libraries
 from lab import Device, Door, Guest
 
 OUTPUTS = "1280x800,1024x768"
@@ -133,8 +133,10 @@ def vulkan(request, tmp_path_factory, guest_programs):
 def vulkan_gl(request, tmp_path_factory):
     """The same with GL in the guest, by Zink on that driver. The rows of a picture of this width are
     longer than their pixels."""
+    kernel_test = lab.build_folder() / "tests" / "unit" / "cross_domain" / "cross_domain_kernel_test"
     return make_machine(request, request.param, tmp_path_factory,
-                        build_preloads(tmp_path_factory.mktemp("preloads")),
+                        build_preloads(tmp_path_factory.mktemp("preloads"))
+                        | with_libraries(kernel_test, ["libfmt", "libspdlog"]),
                         environment=vulkan_guest.lavapipe_environment(), image="vulkan-gl",
                         hostmem="1G", memory="1G", gpu=None, outputs="1366x768")
 

@@ -23,6 +23,18 @@ def build_guest_programs(sources, folder):
     return built
 
 
+def with_libraries(program, names):
+    """A program of this build for a guest of a newer system, with those libraries of this machine that
+    the guest has not; returns {path in the guest: file}. Run it with LD_LIBRARY_PATH=/swede/lib."""
+    files = {f"/usr/bin/{program.name}": program}
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        name, arrow, rest = line.strip().partition(" => ")
+        if arrow and name.split(".so")[0] in names:
+            files[f"/swede/lib/{name}"] = pathlib.Path(rest.split(" (")[0]).resolve()
+    return files
+
+
 def build_preloads(folder):
     """Libraries that guest programs are started with; returns {path in the guest: file}."""
     built = {}

@@ -3,6 +3,7 @@
 of this machine."""
 
 import base64
+import re
 import subprocess
 import time
 
@@ -182,6 +183,13 @@ def test_reboot_leaves_nothing_behind(vulkan):
 def test_compositor_draws_with_our_device(gl_weston):
     assert vulkan_guest.gl_renderer(gl_weston.guest).startswith("zink ")
     assert objects(gl_weston)["contexts"] > 0
+
+
+def test_images_for_compositors_on_a_kernel_with_udmabuf_and_gbm(gl_weston):
+    """tests/unit/cross_domain/kernel_images_test.cpp: this machine may have neither, the guest has both."""
+    output = gl_weston.guest.check("MESA_LOADER_DRIVER_OVERRIDE=kms_swrast LD_LIBRARY_PATH=/swede/lib "
+                                   + vulkan_guest.command(GFXSTREAM, "cross_domain_kernel_test", "gl"), 120)
+    assert re.search(r"\[  PASSED  \] [5-9] tests", output), output
 
 
 def test_cube_is_handed_over_as_dma_bufs(gl_weston):

@@ -335,8 +335,9 @@ struct CrossDomainTest : ::testing::Test {
                                           const char (&format)[5]) {
         uint32_t code;
         std::memcpy(&code, format, 4);
-        EXPECT_TRUE(
-            submit(command(Command::kGetImageRequirements, 24, {width, height, code, 0x11})));
+        const auto asked =
+            submit(command(Command::kGetImageRequirements, 24, {width, height, code, 0x11}));
+        EXPECT_TRUE(asked) << asked.error().message;
         ImageRequirements requirements;
         EXPECT_TRUE(query->read(0, std::as_writable_bytes(std::span(&requirements, 1))));
         return requirements;
