@@ -10,11 +10,13 @@
  * rest.
  *
  * Every function returns 0 or a negative errno, and tells why through the debug callback:
- *   -EINVAL   an argument is no good: a null pointer, a value out of range, an instance that is
- * over -ENOENT   no resource or context has this id, or the id cannot be used -ENOMEM   a limit of
- * the guest's, or the host's memory, is used up -EEXIST   it is there already -ENOTSUP  this
- * library does not do that -ENODEV   the renderer that held the object is gone -EIO      the system
- * failed
+ *  - EINVAL: an argument is no good: a null pointer, a value out of range, an instance that is over
+ *  - ENOENT: no resource or context has this id, or the id cannot be used
+ *  - ENOMEM: a limit of the guest's, or the host's memory, is used up
+ *  - EEXIST: it is there already
+ *  - ENOTSUP: this library does not do that
+ *  - ENODEV: the renderer that held the object is gone
+ *  - EIO: the system failed
  *
  * Calls may come from any thread; those of one instance wait for one another. Callbacks may come on
  * any thread, also inside a call; they may call this library, and must not throw.

@@ -23,7 +23,7 @@ from results import Results
 
 MAX_LINES = 800
 SPDX = "SPDX-License-Identifier: Apache-2.0"
-CLANG_FAMILY = {".cpp", ".h", ".c"}
+CLANG_FAMILY = {".cpp", ".h", ".hpp", ".c"}
 SOURCE_SUFFIXES = CLANG_FAMILY | {".py", ".sh"}
 SOURCE_NAMES = {"meson.build", "meson_options.txt"}
 

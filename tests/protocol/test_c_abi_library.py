@@ -79,6 +79,23 @@ def test_header_has_the_published_layouts(compiler):
         HERE / "c_abi_layout.c")
 
 
+@pytest.mark.parametrize("unstable", [[], ["-DRUTABAGA_GFX_FFI_UNSTABLE"]])
+@pytest.mark.parametrize("standard", ["c++20", "c++23"])
+@pytest.mark.parametrize("compiler", [["g++"], ["clang++-19"], ["g++", "-fno-exceptions", "-fno-rtti"]])
+def test_header_for_cpp_needs_nothing_of_ours(compiler, standard, unstable, tmp_path):
+    """And no warning that a careful program asks for."""
+    source = tmp_path / "program.cpp"
+    source.write_text("#include <rutabaga_gfx/rutabaga_gfx_ffi.hpp>\n"
+                      "int main() {\n"
+                      "    auto gpu = rutabaga_gfx::Gpu::create(\n"
+                      "        {.on_fence = [](const rutabaga_fence&) {}});\n"
+                      "    if (!gpu) return gpu.error().value();\n"
+                      "    return gpu->create_2d(1, 1, 640, 480) && gpu->finish() ? 0 : 1;\n"
+                      "}\n")
+    run(*compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion",
+        "-Werror", *unstable, "-fsyntax-only", f"-I{INCLUDE}", source)
+
+
 def test_header_hides_what_is_unstable(tmp_path):
     source = tmp_path / "stable.c"
     source.write_text("#include <rutabaga_gfx/rutabaga_gfx_ffi.h>\n"
