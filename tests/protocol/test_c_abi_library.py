@@ -1,29 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The library as a file: its names and their ages, what programs old and new find in it, and how they
-find it."""
+"""The library as a file: its names and their ages, and what programs old and new find in it."""
 
 import os
 import pathlib
 import re
-import subprocess
 
 import pytest
 
 import c_abi
-from conftest import REPOSITORY, build_folder
+from c_abi_installed import installed, library_folder, run  # pylint: disable=unused-import
+from conftest import REPOSITORY
 
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDE = REPOSITORY / "include"
 OLD_NODE = "RUTABAGA_0.1.2"
 NEW_NODE = "RUTABAGA_0.1.6"
 TWO_AGES = {"rutabaga_init", "rutabaga_submit_command"}
-
-
-def run(*command, **more):
-    answer = subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                            check=False, **more)
-    assert answer.returncode == 0, f"{command}: {answer.stdout}{answer.stderr}"
-    return answer.stdout
 
 
 def exported():
@@ -102,41 +94,6 @@ def test_header_hides_what_is_unstable(tmp_path):
                       "int rutabaga_snapshot(void);\n"  # another one than the header's
                       "struct rutabaga_command c = {._reserved_1 = 0, ._reserved_2 = 0};\n")
     run("gcc", "-std=c11", "-Werror", "-fsyntax-only", f"-I{INCLUDE}", source)
-
-
-@pytest.fixture(name="installed", scope="module")
-def _installed(tmp_path_factory):
-    """The library and what programs are built with, installed into a folder of its own."""
-    root = tmp_path_factory.mktemp("installed")
-    run("/usr/bin/meson", "install", "-C", build_folder(), "--no-rebuild", "--destdir", root,
-        "--tags", "c-library,devel")
-    return root
-
-
-def pkg_config(root, *arguments):
-    found = list(root.rglob("rutabaga_gfx_ffi.pc"))
-    assert len(found) == 1
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(found[0].parent),
-                   "PKG_CONFIG_SYSROOT_DIR": str(root)}
-    return run("pkg-config", *arguments, "rutabaga_gfx_ffi", env=environment).split()
-
-
-def library_folder(root):
-    found = list(root.rglob("librutabaga_gfx_ffi.so.0"))
-    assert len(found) == 1
-    return found[0].parent
-
-
-def test_program_builds_and_runs_by_pkg_config(installed, tmp_path):
-    program, picture = tmp_path / "vmm", tmp_path / "picture.ppm"
-    assert pkg_config(installed, "--modversion") == ["0.1.6"]
-    run("gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", REPOSITORY / "examples" / "vmm.c", "-o",
-        program, *pkg_config(installed, "--cflags", "--libs"))
-    symbols = run("nm", "-D", program)
-    assert f"rutabaga_init@{NEW_NODE}" in symbols
-    run(program, picture, env={**os.environ, "LD_LIBRARY_PATH": str(library_folder(installed))})
-    expected = b"".join(bytes([5 * y, 4 * x, 128]) for y in range(48) for x in range(64))
-    assert picture.read_bytes() == b"P6\n64 48\n255\n" + expected
 
 
 # A caller of the first releases: its builder has 48 bytes, and the page behind it cannot be read.
