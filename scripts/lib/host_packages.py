@@ -23,8 +23,8 @@ PACKAGES = [
     "libgles-dev",
     # a Wayland compositor without a screen, its pictures and its clipboard
     "sway", "grim", "wl-clipboard",
-    # programs that are built on the installed C library
-    "cmake",
+    # programs that are built on the installed C library, and whether those built before still fit
+    "cmake", "abigail-tools",
     # headers of the programs that the guest tests put into guests
     "libdrm-dev",
     # trees and images
