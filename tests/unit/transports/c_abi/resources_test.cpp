@@ -490,6 +490,19 @@ TEST_F(HostBlobs, RendererThatExportsTooLittleOrAFileThatMayShrinkIsNotMapped) {
     EXPECT_EQ(instance->mapped().count(), 0u);
 }
 
+// rutabaga_gfx loses the memory's descriptor when a map fails, as of every dma-buf.
+TEST_F(HostBlobs, MapThatFailsMayBeTriedAgain) {
+    const auto good = renderer->exported;
+    renderer->exported = []() -> Result<rutabaga::SharedMemory> {
+        return fail(ErrorCode::kUnspecified, "It is not ready.");
+    };
+    EXPECT_FALSE(map(5));
+    EXPECT_EQ(last_error, -EIO);
+    renderer->exported = good;
+    EXPECT_TRUE(map(5));
+    EXPECT_EQ(unmap(5), 0);
+}
+
 TEST_F(HostBlobs, MapInfoTellsCacheAndAccess) {
     uint32_t info = 0;
     const auto ask = [&] {
