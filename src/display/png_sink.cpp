@@ -2,7 +2,6 @@
 #include "display/png_sink.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,11 +10,11 @@
 #include <bit>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
 
+#include "base/blocked_signals.h"
 #include "base/log.h"
 #include "base/mapping.h"
 #include "display/cursor_blend.h"
@@ -40,19 +39,11 @@ constexpr int kNiceness = 10;
 /// about 30 a second: GUI_REFRESH_INTERVAL_DEFAULT, include/ui/console.h.)
 constexpr std::chrono::milliseconds kFileInterval{30};
 
-/// Makes a thread that takes none of the process's signals: those belong to the device thread.
-/// Faults stay, for the SIGBUS guard.
+/// Signals belong to the device thread; faults stay, for the SIGBUS guard.
 template <typename Function>
 std::thread start_quiet_thread(Function function) {
-    sigset_t blocked;
-    sigset_t before;
-    ::sigfillset(&blocked);
-    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGABRT, SIGTRAP})
-        ::sigdelset(&blocked, fault);
-    ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
-    std::thread thread(std::move(function));
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return thread;
+    const BlockedSignals blocked;
+    return std::thread(std::move(function));
 }
 
 /// Reads, converts, draws the cursor and encodes.

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/blocked_signals.h"
 #include "base/log.h"
 
 namespace swede::gfxstream {
@@ -16,8 +17,6 @@ namespace {
 
 log::Module log_("gfxstream");
 
-/// Contexts that may be stuck in a driver before we stop to believe in the process.
-constexpr size_t kMaxLeftBehind = 8;
 constexpr auto kDestructorLimit = std::chrono::seconds(1);
 
 }  // namespace
@@ -92,6 +91,7 @@ void ContextCloser::close(std::shared_ptr<ContextCore> context, Clock::time_poin
         shared->closing.erase(place);
         shared->changed.notify_all();
     };
+    const BlockedSignals blocked;
     try {
         if (!shared_->watching) {
             std::thread([shared = shared_] { shared->watch_deadlines(); }).detach();
@@ -105,6 +105,11 @@ void ContextCloser::close(std::shared_ptr<ContextCore> context, Clock::time_poin
         auto waiting = end;
         waiting();
     }
+}
+
+bool ContextCloser::has_too_many() const {
+    const std::scoped_lock lock(shared_->mutex);
+    return shared_->left_behind > kMaxLeftBehind;
 }
 
 size_t ContextCloser::closing() const {

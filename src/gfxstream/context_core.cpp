@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/blocked_signals.h"
 #include "base/log.h"
 
 namespace swede::gfxstream {
@@ -55,6 +56,7 @@ Result<void> ContextCore::start_thread(const std::shared_ptr<ContextCore>& core,
         const std::scoped_lock lock(of.mutex_);
         if (--of.threads_ == 0) of.threads_changed_.notify_all();
     };
+    const BlockedSignals blocked;
     try {
         std::thread([core, name, left, body = std::move(body)]() mutable {
             ::pthread_setname_np(::pthread_self(), name);

@@ -53,6 +53,10 @@ Result<GfxstreamRenderer::Resource*> GfxstreamRenderer::resource_of(ResourceId i
 
 void GfxstreamRenderer::create_context(ContextId id, const rutabaga::ContextInfo&,
                                        Completion<> done) {
+    if (closer_.has_too_many())
+        return done(fail(ErrorCode::kOutOfMemory,
+                         "More than {} contexts are stuck in the Vulkan driver.",
+                         ContextCloser::kMaxLeftBehind));
     auto context = Context::create(id, sink_, parts_.budget, parts_.executors);
     if (!context) return done(std::unexpected(std::move(context).error()));
     contexts_.insert_or_assign(id, *std::move(context));

@@ -31,7 +31,8 @@ struct RendererParts {
     /// False: the driver keeps the pages of imported memory, so it would not see where the memory
     /// went when it is placed into a window.
     bool memory_can_move = true;
-    /// Ends the process: too many contexts are stuck in the driver.
+    /// Ends the process, if it is the renderer's own: too many contexts are stuck in the driver.
+    /// Where it returns, there are no new contexts while they are.
     std::function<void()> give_up = [] {};
 };
 

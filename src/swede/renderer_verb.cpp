@@ -83,8 +83,8 @@ int run_renderer(const RendererArguments& arguments) {
         [&](std::shared_ptr<rutabaga::CompletionSink> sink)
             -> Result<std::vector<std::unique_ptr<rutabaga::Renderer>>> {
             std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-            renderers.push_back(SWEDE_TRY(
-                gfxstream::open_renderer(arguments.gpu.value_or(""), *limits, std::move(sink))));
+            renderers.push_back(SWEDE_TRY(gfxstream::open_renderer(
+                arguments.gpu.value_or(""), *limits, std::move(sink), gfxstream::Process::kOwn)));
             return renderers;
         });
     // Not by way of the drivers' own clean-up: a thread of theirs may be stuck.

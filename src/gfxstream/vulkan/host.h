@@ -47,7 +47,7 @@ struct ColorBufferLayout {
 
 struct Candidate;  // host.cpp: a physical device and what was found out about it
 
-/// The Vulkan loader and the physical device that guests get. One for each renderer process; keeps
+/// The Vulkan loader and the physical device that guests get. One for each renderer; keeps
 /// an instance of its own to ask things, and a device from when the first colour buffer is asked
 /// for: one costs megabytes, and programs without a window do without. Thread-safe.
 class Host {
@@ -81,6 +81,11 @@ class Host {
     [[nodiscard]] uint32_t device_version() const;  ///< that guests see
     [[nodiscard]] const VkPhysicalDeviceLimits& limits() const;
 
+    /// The process is a VMM's: a driver that does not end its work must not end that. Said before
+    /// there are sessions.
+    void share_process() { shares_process_ = true; }
+    [[nodiscard]] bool shares_process() const { return shares_process_; }
+
     [[nodiscard]] const Loader& loader() const { return *loader_; }
     /// The chosen device in another instance; null when it went away.
     [[nodiscard]] VkPhysicalDevice find(const InstanceFunctions& vk, VkInstance instance) const;
@@ -98,6 +103,7 @@ class Host {
     std::unique_ptr<Candidate> chosen_;
     mutable std::mutex device_mutex_;  ///< guards the device of chosen_
     std::vector<VkExtensionProperties> extensions_;
+    bool shares_process_ = false;
 };
 
 /// All devices of this machine. Loads drivers, which may hang or crash: call it in a child.

@@ -20,10 +20,11 @@ log::Module log_("gfxstream");
 
 Result<std::unique_ptr<rutabaga::Renderer>> open_renderer(
     std::string_view gpu, const Budget::Limits& limits,
-    std::shared_ptr<rutabaga::CompletionSink> sink) {
+    std::shared_ptr<rutabaga::CompletionSink> sink, Process process) {
     const std::shared_ptr<vulkan::Host> host = SWEDE_TRY(vulkan::Host::open(gpu));
+    if (process == Process::kOthers) host->share_process();
     // What trying the devices out has left free in the heap would stay with the process.
-    ::malloc_trim(0);
+    if (process == Process::kOwn) ::malloc_trim(0);
     RendererParts parts;
     parts.executors = [host](ExecutorServices& services) {
         return make_session_executor(host, services);
@@ -37,10 +38,11 @@ Result<std::unique_ptr<rutabaga::Renderer>> open_renderer(
         return ColorBufferLayout{layout.size, layout.stride};
     };
     parts.memory_can_move = host->follows_mappings();
-    parts.give_up = [] {
-        log_.error("The Vulkan driver does not end its work; its process is given up.");
-        std::_Exit(EXIT_FAILURE);
-    };
+    if (process == Process::kOwn)
+        parts.give_up = [] {
+            log_.error("The Vulkan driver does not end its work; its process is given up.");
+            std::_Exit(EXIT_FAILURE);
+        };
     return std::make_unique<GfxstreamRenderer>(std::move(sink), std::move(parts));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -10,10 +11,16 @@
 
 namespace swede::gfxstream {
 
-/// The renderer of a renderer process: loads the Vulkan driver of `gpu` (see vulkan::Host::open())
-/// and serves it within `limits`. The driver may hang or crash: not for the device's process.
+/// Whose process a renderer is in.
+enum class Process : uint8_t {
+    kOwn,    ///< it may end, when the driver does not end its work
+    kOthers  ///< a VMM's: what hangs in the driver is left behind, and a crash is the VMM's
+};
+
+/// Loads the Vulkan driver of `gpu` (see vulkan::Host::open()) and serves it within `limits`. The
+/// driver may hang or crash: not for the device's process.
 [[nodiscard]] Result<std::unique_ptr<rutabaga::Renderer>> open_renderer(
     std::string_view gpu, const Budget::Limits& limits,
-    std::shared_ptr<rutabaga::CompletionSink> sink);
+    std::shared_ptr<rutabaga::CompletionSink> sink, Process process);
 
 }  // namespace swede::gfxstream

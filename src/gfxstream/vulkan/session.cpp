@@ -57,9 +57,14 @@ Session::~Session() {
         Object* const instance = table_.pin(ObjectType::kInstance, id);
         if (instance == nullptr) continue;
         if (close_devices(*instance, deadline) == VK_TIMEOUT) {
-            log_.error("A Vulkan driver is still busy after {} s; its process is given up.",
+            if (!host_.shares_process()) {
+                log_.error("A Vulkan driver is still busy after {} s; its process is given up.",
+                           kLastWait.count());
+                std::_Exit(EXIT_FAILURE);
+            }
+            log_.error("A Vulkan driver is still busy after {} s; a thread waits for its end.",
                        kLastWait.count());
-            std::_Exit(EXIT_FAILURE);
+            static_cast<void>(close_devices(*instance, Clock::time_point::max()));
         }
         table_.remove(id, ObjectType::kInstance);
         table_.unpin(instance);

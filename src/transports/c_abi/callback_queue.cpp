@@ -3,10 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <ctime>
 #include <system_error>
 #include <utility>
+
+#include "base/blocked_signals.h"
 
 namespace swede::c_abi {
 namespace {
@@ -20,22 +21,6 @@ uint64_t now_seconds() {
     return static_cast<uint64_t>(now.tv_sec);
 }
 
-/// A thread of ours must not take the program's signals (QEMU has threads that wait for them).
-class SignalsBlocked {
-  public:
-    SignalsBlocked() {
-        sigset_t all;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-  private:
-    sigset_t before_{};
-};
-
 }  // namespace
 
 std::shared_ptr<CallbackQueue> CallbackQueue::create(const Callbacks& callbacks) {
@@ -43,7 +28,7 @@ std::shared_ptr<CallbackQueue> CallbackQueue::create(const Callbacks& callbacks)
 }
 
 Result<void> CallbackQueue::start_thread() {
-    const SignalsBlocked blocked;
+    const BlockedSignals blocked;
     try {
         thread_ = std::thread([self = shared_from_this()] { self->run(); });
     } catch (const std::system_error& error) {

@@ -4,9 +4,12 @@
 #include <rutabaga_gfx/rutabaga_gfx_ffi.h>
 
 #include <array>
+#include <cstdlib>
 #include <utility>
 
+#include "base/blocked_signals.h"
 #include "cross_domain/renderer.h"
+#include "gfxstream/vulkan/open_renderer.h"
 
 namespace swede::c_abi {
 namespace {
@@ -36,8 +39,24 @@ Result<RendererPointer> make_cross_domain(const RendererRequest& request) {
         std::move(options), request.sink, request.budget)));
 }
 
+/// In this process: the guest's memory comes as pointers, which no other one reaches, and a VMM may
+/// have forbidden itself to start programs (QEMU's -sandbox spawn=deny ends it at the try).
+Result<RendererPointer> make_gfxstream(const RendererRequest& request) {
+    Budget::Limits limits{};
+    for (size_t kind = 0; kind < limits.size(); ++kind)
+        limits[kind] = request.budget->limit(static_cast<BudgetKind>(kind));
+    const char* const gpu = std::getenv("SWEDE_GPU");
+    const BlockedSignals blocked;  // drivers start threads when they are loaded
+    auto renderer = gfxstream::open_renderer(gpu == nullptr ? "" : gpu, limits, request.sink,
+                                             gfxstream::Process::kOthers);
+    if (!renderer)
+        return fail(renderer.error().code, "Guests get no Vulkan: {}", renderer.error().message);
+    return renderer;
+}
+
 /// In order of preference: a renderer is one row.
 constexpr auto kMakers = std::to_array<Maker>({
+    {uint64_t{1} << RUTABAGA_CAPSET_GFXSTREAM_VULKAN, make_gfxstream},
     {uint64_t{1} << RUTABAGA_CAPSET_CROSS_DOMAIN, make_cross_domain},
 });
 
