@@ -3,6 +3,9 @@
 //   swede_wayland show WIDTH HEIGHT SEED    a window with a pattern that the host computes too;
 //   stays
 //                                           until killed
+//   swede_wayland import FILE WIDTH HEIGHT ROW
+//                                           a window of an inherited dma-buf with rows of ROW
+//                                           bytes, which may be another renderer's; likewise
 //   swede_wayland sync COUNT                times of wl_display.sync
 //   swede_wayland frames WIDTH HEIGHT COUNT frames a second of a window that draws all of it anew
 //   swede_wayland paste                     what the desktop has copied, to standard output
@@ -36,7 +39,8 @@ int main(int argc, char** argv) {
     const uint32_t a = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 0;
     const uint32_t b = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
     const uint32_t c = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : 0;
-    need(argc > 1, "usage: swede_wayland show|sync|frames|paste ...");
+    const uint32_t d = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 0) : 0;
+    need(argc > 1, "usage: swede_wayland show|import|sync|frames|paste ...");
     struct cross_domain_connection connection = {{send_on, receive_from, allocate_on},
                                                  open_channel(CHANNEL_WAYLAND)};
     struct client client = connect_client(&connection.connection);
@@ -44,6 +48,13 @@ int main(int argc, char** argv) {
         struct window window = open_window(&client, a, b);
         for (uint32_t y = 0; y < b; ++y)
             for (uint32_t x = 0; x < a; ++x) window.pixels[y * a + x] = pattern(c, x, y) & 0xffffff;
+        show_window(&client, &window);
+        printf("SWEDE ready=1\n");
+        for (;;) read_events(&client);
+    }
+    if (strcmp(argv[1], "import") == 0) {
+        const struct identifier pixels = import_file(&connection.channel, (int)a);
+        const struct window window = open_window_of(&client, b, c, d, &pixels);
         show_window(&client, &window);
         printf("SWEDE ready=1\n");
         for (;;) read_events(&client);

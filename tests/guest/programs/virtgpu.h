@@ -58,6 +58,9 @@ struct virtgpu_create_blob {
     uint32_t padding, command_size;
     uint64_t command, blob_id;
 };
+struct virtgpu_resource_info {
+    uint32_t handle, resource, size, blob_memory;
+};
 struct virtgpu_context_param {
     uint64_t param, value;
 };
@@ -68,6 +71,7 @@ struct virtgpu_context_init {
 #define IOCTL_MAP DRM_IOWR(DRM_COMMAND_BASE + 0x01, struct virtgpu_map)
 #define IOCTL_EXECUTE DRM_IOWR(DRM_COMMAND_BASE + 0x02, struct virtgpu_execute)
 #define IOCTL_GETPARAM DRM_IOWR(DRM_COMMAND_BASE + 0x03, struct virtgpu_getparam)
+#define IOCTL_RESOURCE_INFO DRM_IOWR(DRM_COMMAND_BASE + 0x05, struct virtgpu_resource_info)
 #define IOCTL_GET_CAPS DRM_IOWR(DRM_COMMAND_BASE + 0x09, struct virtgpu_get_caps)
 #define IOCTL_CREATE_BLOB DRM_IOWR(DRM_COMMAND_BASE + 0x0a, struct virtgpu_create_blob)
 #define IOCTL_CONTEXT_INIT DRM_IOWR(DRM_COMMAND_BASE + 0x0b, struct virtgpu_context_init)

@@ -184,7 +184,10 @@ struct window {
     uint32_t* pixels;
 };
 
-static struct window open_window(struct client* client, uint32_t width, uint32_t height) {
+// `pixels`: memory with rows of `row` bytes that is there already; NULL for new memory, which is
+// mapped.
+static struct window open_window_of(struct client* client, uint32_t width, uint32_t height,
+                                    uint32_t row, const struct identifier* pixels) {
     struct window window = {.width = width, .height = height};
     const uint32_t compositor = bind_global(client, client->compositor, "wl_compositor", 1);
     const uint32_t shm = bind_global(client, client->shm, "wl_shm", 1);
@@ -203,16 +206,23 @@ static struct window open_window(struct client* client, uint32_t width, uint32_t
     REQUEST(client, shell_surface_id, 4, client->serial);
 
     struct identifier file;
-    window.pixels =
-        (uint32_t*)client->connection->allocate(client->connection, 4 * width * height, &file);
+    if (pixels)
+        file = *pixels;
+    else
+        window.pixels =
+            (uint32_t*)client->connection->allocate(client->connection, row * height, &file);
     const uint32_t pool = client->next_id++;
     struct request create = begin(shm, 0);
     number(&create, pool);
-    number(&create, 4 * width * height);
+    number(&create, row * height);
     finish(client, &create, &file);
     window.buffer = client->next_id++;
-    REQUEST(client, pool, 0, window.buffer, 0, width, height, 4 * width, 1 /* xrgb8888 */);
+    REQUEST(client, pool, 0, window.buffer, 0, width, height, row, 1 /* xrgb8888 */);
     return window;
+}
+
+static struct window open_window(struct client* client, uint32_t width, uint32_t height) {
+    return open_window_of(client, width, height, 4 * width, NULL);
 }
 
 // Commits what is drawn, and waits until the compositor asks for the next frame.

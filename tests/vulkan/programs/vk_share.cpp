@@ -2,6 +2,8 @@
 // An image whose memory two processes share as a dma-buf: the first draws a pattern and hands the
 // file to a second one (a new program, not a mere fork), which compares, draws another pattern, and
 // ends; the first sees that one: vk_share [--size N]
+// With --show-with PROGRAM that second one is PROGRAM, which gets the words "import", the file's
+// number, width, height and the bytes of a row, and shows the picture on whatever screen it has.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,6 +103,13 @@ class SharedImage {
         return fd;
     }
 
+    uint64_t row_bytes() const {
+        const VkImageSubresource plane{.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT};
+        VkSubresourceLayout layout{};
+        vkGetImageSubresourceLayout(gpu_.device(), image_, &plane, &layout);
+        return layout.rowPitch;
+    }
+
     // The image belongs to the outside between the uses of a process.
     void write(uint32_t seed) const {
         for (uint32_t i = 0; i < size_ * size_; ++i) pixels_.as<uint32_t>()[i] = pattern(i, seed);
@@ -140,26 +149,35 @@ class SharedImage {
     ImageHandle image_;
 };
 
-// `starter` is a program that starts another with a C library of its own; else it is empty.
-int start_second(const std::string& starter, const char* program, int fd, uint32_t size) {
+// Runs a program with the file, whose number in it takes the place of an empty word; its exit
+// status.
+int run_with_file(std::vector<std::string> words, int fd) {
     const int inherited = dup(fd);  // without close-on-exec
     expect(inherited >= 0, "the file could not be duplicated");
     const pid_t child = fork();
     expect(child >= 0, "no process could be started");
     if (child == 0) {
-        const std::string number = std::to_string(inherited);
-        const std::string edge = std::to_string(size);
-        std::vector<const char*> words{program,  "--import",   number.c_str(),
-                                       "--size", edge.c_str(), nullptr};
-        if (!starter.empty()) words.insert(words.begin(), starter.c_str());
-        execv(starter.empty() ? "/proc/self/exe" : starter.c_str(),
-              const_cast<char* const*>(words.data()));
+        std::vector<char*> arguments;
+        for (std::string& word : words) {
+            if (word.empty()) word = std::to_string(inherited);
+            arguments.push_back(word.data());
+        }
+        arguments.push_back(nullptr);
+        execv(arguments.front(), arguments.data());
         _exit(127);
     }
     close(inherited);
     int status = 0;
     expect(waitpid(child, &status, 0) == child, "the second process is gone");
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// `starter` is a program that starts another with a C library of its own; else it is empty.
+int start_second(const std::string& starter, const char* program, int fd, uint32_t size) {
+    std::vector<std::string> words{starter.empty() ? "/proc/self/exe" : program, "--import", "",
+                                   "--size", std::to_string(size)};
+    if (!starter.empty()) words.insert(words.begin(), starter);
+    return run_with_file(std::move(words), fd);
 }
 
 }  // namespace
@@ -184,6 +202,11 @@ int main(int argc, char** argv) {
     const SharedImage image(gpu, size);
     image.write(1);
     const int fd = image.export_fd();
+    if (const std::string viewer = options.text("show-with"); !viewer.empty()) {
+        const std::string edge = std::to_string(size);
+        return run_with_file({viewer, "import", "", edge, edge, std::to_string(image.row_bytes())},
+                             fd);
+    }
     const int status = start_second(options.text("starter"), argv[0], fd, size);
     close(fd);
     expect(status == 0, "the second process ended with status " + std::to_string(status));
