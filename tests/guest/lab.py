@@ -81,6 +81,12 @@ def stop_process(process, seconds=5):
             process.wait()
 
 
+def census_of(process):
+    """What the process holds now: numbers of open files and threads."""
+    root = pathlib.Path(f"/proc/{process.pid}")
+    return {"files": len(os.listdir(root / "fd")), "threads": len(os.listdir(root / "task"))}
+
+
 class QmpClient:
     """QEMU's control socket, one command at a time; events are skipped."""
 
@@ -114,7 +120,8 @@ class Guest:
     """One QEMU process. Starts with start() or `with`; is gone after stop()."""
 
     def __init__(self, door, socket_path, folder, *, image="min", files=None, scripts=None,
-                 agent=False, memory="1G", processors=2, append="", extra=()):
+                 agent=False, memory="1G", processors=2, append="", extra=(), qemu=None,
+                 environment=None):
         """
         door, socket_path  how QEMU reaches the GPU, and where our device listens
         folder             for logs and sockets; made if absent
@@ -124,6 +131,7 @@ class Guest:
         agent              the image's default script serves run()
         memory             size as QEMU writes it; shared with the device
         append, extra      more kernel parameters, more QEMU options
+        qemu, environment  another QEMU than the one of the cache, and more of its environment
         """
         self.door = door
         self.folder = pathlib.Path(folder)
@@ -140,6 +148,8 @@ class Guest:
         self._processors = processors
         self._append = append
         self._extra = list(extra)
+        self._qemu = qemu or parts.qemu_wrapper()
+        self._environment = dict(os.environ, **(environment or {}))
         self._agent_socket = None
         self._agent_input = b""
         self._agent_number = 0
@@ -164,7 +174,7 @@ class Guest:
                   "tsc=reliable no_timer_check "
                   f"{'swede.agent ' if self._agent else ''}{self._append}")
         return [
-            str(parts.qemu_wrapper()), "-nodefaults", "-no-user-config", "-no-reboot",
+            str(self._qemu), "-nodefaults", "-no-user-config", "-no-reboot",
             "-machine", f"q35,accel={'kvm' if kvm else 'tcg'},memory-backend=mem0",
             # Without ERMS and FSRM Linux fills memory in words, 16 times as fast when emulated.
             "-cpu", "host" if kvm else "max,-erms,-fsrm", "-smp", str(self._processors),
@@ -187,7 +197,7 @@ class Guest:
             log.write((" ".join(command) + "\n").encode())
             log.flush()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log)
+                                            stderr=log, env=self._environment)
         try:
             # Sockets appear before QEMU listens on them, so try until one is accepted.
             self.qmp = wait_until(self._try_qmp, 30, f"QEMU's control socket (see "
@@ -395,9 +405,7 @@ class Device:
         return answer.stdout
 
     def census(self):
-        """What the process holds now: numbers of open files and threads."""
-        root = pathlib.Path(f"/proc/{self.process.pid}")
-        return {"files": len(os.listdir(root / "fd")), "threads": len(os.listdir(root / "task"))}
+        return census_of(self.process)
 
 
 def build_folder():
