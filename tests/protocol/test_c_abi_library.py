@@ -63,6 +63,20 @@ def test_soname_links_and_needs():
     assert plain.resolve() == c_abi.library_path().resolve()
 
 
+def test_loads_and_serves_without_a_vulkan_loader(tmp_path):
+    (tmp_path / "libvulkan.so.1").write_bytes(b"none")  # found first, and refused
+    script = ("import ctypes, c_abi\n"
+              "from c_abi import U32, Instance\n"
+              "with Instance(c_abi.load(), capset_mask=1 << 3 | 1 << 5) as instance:\n"
+              "    count = U32()\n"
+              "    assert instance.get_num_capsets(ctypes.byref(count)) == 0\n"
+              "    print(count.value, instance.messages)\n")
+    said = run("/usr/bin/python3", "-c", script, cwd=HERE,
+               env=dict(os.environ, LD_LIBRARY_PATH=str(tmp_path)))
+    assert said.startswith("1 "), said
+    assert "Guests get no Vulkan: There is no Vulkan loader (libvulkan.so.1)." in said
+
+
 @pytest.mark.parametrize("compiler", [("gcc", "-std=c11", "-xc"), ("g++", "-std=c++11", "-xc++"),
                                       ("clang-19", "-std=c11", "-xc"),
                                       ("clang++-19", "-std=c++17", "-xc++")])

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/blocked_signals.h"
 #include "base/checked.h"
 #include "base/mapping.h"
 #include "gfxstream/vulkan/generated/layouts.h"
@@ -195,6 +196,7 @@ Result<void> make_device(Candidate& candidate) {
     info.enabledExtensionCount = 1;
     info.ppEnabledExtensionNames = &extension;
     VkDevice device = nullptr;
+    const BlockedSignals blocked;  // the driver's threads, on the thread of whoever calls
     const VkResult result =
         candidate.vk->vkCreateDevice(candidate.physical, &info, nullptr, &device);
     if (result != VK_SUCCESS)

@@ -86,5 +86,17 @@ TEST_F(StuckContexts, TooManyAreTheEndOfNewOnesUntilTheyComeBack) {
     EXPECT_TRUE(create(101));
 }
 
+TEST_F(StuckContexts, OutliveTheirRenderer) {
+    stick(1);
+    state->wait_for_waiting(1);
+    renderer.reset();
+    EXPECT_FALSE(state->destroyed);
+    state->open_gate();
+    ASSERT_TRUE(sink->run_until([&] {
+        const std::scoped_lock lock(state->mutex);
+        return state->destroyed && state->streams == 0;
+    }));
+}
+
 }  // namespace
 }  // namespace swede::gfxstream

@@ -310,6 +310,9 @@ TEST(Gfxstream, NoThreadTakesSignalsOfTheVmm) {
     {
         Program program(instance);
         program.start();
+        constexpr rutabaga_create_3d kPicture{2, 1, 10, 64, 64, 1, 1, 0, 0, 0};
+        EXPECT_EQ(rutabaga_resource_create_3d(instance, 50, &kPicture),
+                  0);  // asks a driver's device
         const std::vector<uint64_t> masks = masks_of_other_threads();
         EXPECT_GE(masks.size(), 2U) << "a ring's and one for callbacks";
         for (const uint64_t mask : masks)
