@@ -2,11 +2,11 @@
 #include "cross_domain/reactor.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <system_error>
 #include <utility>
 
+#include "base/blocked_signals.h"
 #include "base/log.h"
 
 namespace swede::cross_domain {
@@ -18,21 +18,15 @@ log::Module log_("cross_domain");
 
 Result<std::unique_ptr<Reactor>> Reactor::start() {
     std::unique_ptr<Reactor> reactor(new Reactor(SWEDE_TRY(EventLoop::create())));
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);  // the new thread inherits it
-    Result<void> started;
+    const BlockedSignals blocked;  // the new thread inherits it
     try {
         reactor->thread_ = std::thread([loop = reactor->loop_.get()] {
             ::pthread_setname_np(::pthread_self(), "cross-domain");
             loop->run();
         });
     } catch (const std::system_error& error) {
-        started = fail_errno("Cannot start a thread for host sockets", error.code().value());
+        return fail_errno("Cannot start a thread for host sockets", error.code().value());
     }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (!started) return std::unexpected(std::move(started).error());
     return reactor;
 }
 

@@ -35,8 +35,9 @@ Result<RendererPointer> make_cross_domain(const RendererRequest& request) {
         wayland = wayland || type == ChannelType::kWayland;
     }
     if (!wayland) options.channels.push_back({ChannelType::kWayland, ""});
+    const BlockedSignals blocked;  // GBM's drivers start threads, too
     return RendererPointer(SWEDE_TRY(cross_domain::CrossDomainRenderer::create(
-        std::move(options), request.sink, request.budget)));
+        cross_domain::with_images(std::move(options)), request.sink, request.budget)));
 }
 
 /// In this process: the guest's memory comes as pointers, which no other one reaches, and a VMM may
