@@ -187,13 +187,13 @@ void examine_udmabuf() {
     else if (errno == ENOENT)
         report(
             Verdict::kWarn, "udmabuf",
-            "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Vulkan on some "
-            "GPUs needs it.");
+            "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Wayland programs "
+            "of guests on vfio-user need it.");
     else
         report(
             Verdict::kWarn, "udmabuf",
             fmt::format("/dev/udmabuf cannot be used ({}); an udev rule can give it to the group "
-                        "kvm. Only Vulkan on some GPUs needs it.",
+                        "kvm. Only Wayland programs of guests on vfio-user need it.",
                         std::strerror(errno)));
 }
 
