@@ -16,6 +16,7 @@ BLOB, SYNC, READ_PIPE, WRITE_PIPE = range(1, 5)
 WAYLAND = 1
 PAGE = 4096
 MAX_DATA = PAGE - 352
+ASKING_SLOT = 8  # of the queue, and on: one for each context
 
 
 def fourcc(name):
@@ -92,6 +93,26 @@ class CrossDomain:
 
     def send(self, data, identifiers=()):
         return self.submit(send_command(data, identifiers))
+
+    def flood(self, data, count):
+        """The same SEND so many times, whatever is answered."""
+        for _ in range(count):
+            self.send(data)
+
+    def write(self, identifier, data, hang_up=False):
+        """Into a pipe that came."""
+        assert self.submit(command(
+            WRITE, struct.pack("<4I", identifier, hang_up, len(data), 0) + data)) == OK_NODATA
+
+    def destroy(self):
+        assert self.gpu.status(CTX_DESTROY, b"", context=self.context) == OK_NODATA
+
+    def ask(self):
+        """A POLL whose fence is left to wait: for is_reached()."""
+        return self.gpu.function.offer_command(self.poll_request(), 24, slot=ASKING_SLOT + self.context)
+
+    def is_reached(self, asked):
+        return self.ram.get(asked, 4) != bytes(4)
 
     def poll_request(self):
         """The whole POLL, for who offers it and waits by himself."""

@@ -2,10 +2,7 @@
 """A Wayland client in a guest of the door vhost-user, on a real compositor: sway, with a seat. The tests know
 nothing of the door: test_c_abi_wayland.py runs them on the C library."""
 
-import mmap
-import os
 import pathlib
-import struct
 import subprocess
 import tempfile
 
@@ -14,48 +11,20 @@ import pytest
 
 import vhost_user_fixtures
 from conftest import wait_until
-from cross_domain_client import BLOB, READ, READ_PIPE, WRITE, WRITE_PIPE, CrossDomain, command
+from cross_domain_client import BLOB, READ, READ_PIPE, WRITE_PIPE
+from cross_domain_doors import ROOM, VhostUserDoor
 from sway import Sway
-from vhost_user_client import BACKEND_SHMEM_MAP
 from vhost_user_fixtures import serves_next_client  # pylint: disable=unused-import
-from virtio_gpu_driver import OK_NODATA, Gpu, header
+from virtio_gpu_driver import OK_NODATA
 from wayland_client import Closed, WaylandClient
 
 TRANSPORT = "vhost-user"
 # sway's name is known only once it runs: the device gets a name that leads there.
 LINK = pathlib.Path(tempfile.mkdtemp(prefix="swede-link-")) / "compositor"
-DEVICE_ARGUMENTS = (*vhost_user_fixtures.DEVICE_ARGUMENTS, "--wayland-socket-path", str(LINK))
-MAP_BLOB, OK_MAP_INFO = 0x208, 0x1106
+DEVICE_ARGUMENTS = (*ROOM, "--display", "none", "--wayland-socket-path", str(LINK))
 MIB = 1 << 20
 WIDTH, HEIGHT = 320, 240
 TEXT = "text/plain;charset=utf-8"
-
-
-class Window:
-    """A guest on the door vhost-user: its front end maps blobs for it."""
-
-    def __init__(self, front_end):
-        self.front_end = front_end
-        self.offset = 0  # where the next blob is mapped
-
-    def channel(self, context):
-        return CrossDomain(Gpu(self.front_end), self.front_end.ram, context=context,
-                           first_resource=1000 * context)
-
-    def map(self, channel, resource, size):  # pylint: disable=unused-argument
-        at = self.front_end.offer_command(header(MAP_BLOB) + struct.pack("<IIQ", resource, 0, self.offset), 32,
-                                          slot=5)
-        request, _, payload, (fd,) = self.front_end.backend_request()
-        assert request == BACKEND_SHMEM_MAP
-        length, flags = struct.unpack("<B7xQQQQ", payload)[3:]
-        self.offset += length
-        protection = mmap.PROT_READ | (mmap.PROT_WRITE if flags & 1 else 0)
-        mapping = mmap.mmap(fd, size, prot=protection)
-        os.close(fd)
-        self.front_end.backend_reply(BACKEND_SHMEM_MAP)
-        wait_until(lambda: self.front_end.ram.get(at, 4) != bytes(4), "the map")
-        assert struct.unpack("<I", self.front_end.ram.get(at, 4))[0] == OK_MAP_INFO
-        return mapping
 
 
 class Connection:
@@ -104,10 +73,7 @@ class Connection:
 
     def write_pipe(self, identifier, data):
         for start in range(0, len(data), 4096):
-            part = data[start:start + 4096]
-            last = start + 4096 >= len(data)
-            assert self.channel.submit(
-                command(WRITE, struct.pack("<4I", identifier, last, len(part), 0) + part)) == OK_NODATA
+            self.channel.write(identifier, data[start:start + 4096], start + 4096 >= len(data))
 
     def map(self, blob, size):
         """(resource, the memory) of a blob, as a VMM and its guest have it."""
@@ -136,7 +102,7 @@ def sway():
 def door(device):
     with vhost_user_fixtures.FrontEnd(device.socket_path) as front_end:
         front_end.give_backend_channel()
-        yield Window(front_end.start(size=1024))
+        yield VhostUserDoor(front_end.start(size=1024))
 
 
 @pytest.fixture
