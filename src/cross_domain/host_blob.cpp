@@ -11,7 +11,7 @@
 namespace swede::cross_domain {
 namespace {
 
-/// Of memory that may shrink: keymaps have 60 KB, tables of dma-buf formats 20 KB, ICC profiles a
+/// Of memory that cannot be mapped itself: keymaps have 60 KB, tables of dma-buf formats 20 KB, ICC profiles a
 /// few MB.
 constexpr uint64_t kMaxCopy = 64 << 20;
 
@@ -54,7 +54,10 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
                     "A blob of {} bytes is not in a file of the host of {}.", size,
                     file.memory.size);
     const uint32_t read_only = wire::kMapCacheCached | wire::cross_domain::kMapAccessRead;
-    if (file.memory.steady) {
+    // A keymap ends inside its last page, and QEMU 11.1 refuses to map that: "backing store size
+    // 0x1388 is too small for 'size' option 0x2000".
+    const bool whole = *pages <= file.memory.size;
+    if (file.memory.steady && whole) {
         std::shared_ptr<HostBlob> blob(new HostBlob(std::move(file.fd), *pages,
                                                     file.memory.writable ? kOwnMapInfo : read_only,
                                                     Shown::kItself));
@@ -63,8 +66,9 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
     }
     if (*pages > kMaxCopy)
         return fail(ErrorCode::kOutOfMemory,
-                    "{} bytes of a file that may shrink are too many to copy ({}).", *pages,
-                    kMaxCopy);
+                    "{} bytes of a file that may shrink or ends inside a page are too many to "
+                    "copy ({}).",
+                    *pages, kMaxCopy);
     auto blob = SWEDE_TRY(create(*pages, Shown::kItself, budget));
     blob->map_info_ = read_only;  // what the guest wrote would reach nobody
     return Adopted{std::move(blob), std::move(file.fd)};

@@ -38,8 +38,9 @@ class VhostUserDoor:
                                           slot=5)
         request, _, payload, (fd,) = self.front_end.backend_request()
         assert request == BACKEND_SHMEM_MAP
-        length, flags = struct.unpack("<B7xQQQQ", payload)[3:]
+        _, start, _, length, flags = struct.unpack("<B7xQQQQ", payload)
         self.offset += length
+        assert os.fstat(fd).st_size >= start + length, "QEMU 11.1 maps whole pages only"
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if flags & 1 else 0)
         mapping = mmap.mmap(fd, size, prot=protection)
         os.close(fd)
