@@ -11,8 +11,8 @@
 namespace swede::cross_domain {
 namespace {
 
-/// Of memory that cannot be mapped itself: keymaps have 60 KB, tables of dma-buf formats 20 KB, ICC profiles a
-/// few MB.
+/// Of memory that cannot be mapped itself: keymaps have 60 KB, tables of dma-buf formats 20 KB, ICC
+/// profiles a few MB.
 constexpr uint64_t kMaxCopy = 64 << 20;
 
 }  // namespace

@@ -185,10 +185,10 @@ void examine_udmabuf() {
     if (::access("/dev/udmabuf", R_OK | W_OK) == 0)
         report(Verdict::kOk, "udmabuf", "/dev/udmabuf can be used.");
     else if (errno == ENOENT)
-        report(
-            Verdict::kWarn, "udmabuf",
-            "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Wayland programs "
-            "of guests on vfio-user need it.");
+        report(Verdict::kWarn, "udmabuf",
+               "There is no /dev/udmabuf; \"modprobe udmabuf\" as root gives one. Only Wayland "
+               "programs "
+               "of guests on vfio-user need it.");
     else
         report(
             Verdict::kWarn, "udmabuf",

@@ -271,16 +271,38 @@ class Guest:
 
     def run(self, command, timeout=60):
         """Runs a shell command in the guest (needs agent=True); returns (status, output)."""
-        if not self._agent_ready:
-            self.expect_agent(timeout)
-        self._agent_number += 1
-        text = base64.b64encode(command.encode())
-        self._agent_socket.sendall(b"%d %s\n" % (self._agent_number, text))
+        self._ask_agent(command, timeout)
         number, status, *rest = self._agent_line(timeout, command).split(b" ")
         if int(number) != self._agent_number:
             raise LabError(f"the guest answered command {int(number)} instead of "
                            f"{self._agent_number}: {command}")
         return int(status), base64.b64decode(rest[0] if rest else b"").decode(errors="replace")
+
+    def _ask_agent(self, command, timeout):
+        if not self._agent_ready:
+            self.expect_agent(timeout)
+        self._agent_number += 1
+        text = base64.b64encode(command.encode())
+        self._agent_socket.sendall(b"%d %s\n" % (self._agent_number, text))
+
+    def start_orders(self, command, timeout=60):
+        """Starts a program that takes the agent's line for itself: order() speaks to it. Until it ends
+        there is no run()."""
+        self._ask_agent(f"{command} /dev/ttyS1", timeout)
+        self._order_answer(command, timeout)
+
+    def order(self, text, timeout=60):
+        """One line for that program; its answer without the SWEDE before it."""
+        self._agent_socket.sendall(text.encode() + b"\n")
+        return self._order_answer(text, timeout)
+
+    def _order_answer(self, what, timeout):
+        line = self._agent_line(timeout, what)
+        if line.startswith(b"SWEDE "):
+            return line[6:].decode()
+        _, status, *rest = line.split(b" ")  # the agent's: the program has ended
+        output = base64.b64decode(rest[0] if rest else b"").decode(errors="replace")
+        raise LabError(f"the guest's program ended with {int(status)} at '{what[:100]}': {output}")
 
     def check(self, command, timeout=60):
         """Like run(), but a failure is an error; returns the output."""
