@@ -21,8 +21,8 @@ PACKAGES = [
     # Vulkan and OpenGL programs on this host, and the screen that some show themselves on
     "libvulkan1", "vulkan-tools", "glslang-tools", "xvfb", "libegl-dev",
     "libgles-dev",
-    # a Wayland compositor without a screen, its pictures and its clipboard
-    "sway", "grim", "wl-clipboard",
+    # Wayland compositors without a screen, their pictures and clipboards
+    "sway", "weston", "grim", "wl-clipboard",
     # programs that are built on the installed C library, and whether those built before still fit
     "cmake", "abigail-tools",
     # headers of the programs that the guest tests put into guests

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wayland clients in a guest on the host's compositor, a real one: what the guest's kernel adds to
-tests/protocol/test_cross_domain_sway.py."""
+tests/protocol/wayland_cases.py."""
 
 import pathlib
 import re

@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C library on a real compositor: the tests of test_cross_domain_sway.py with the library in the place
-of the device."""
+"""Real compositors through the C library."""
+
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
 from c_abi_cross_domain import VmmDoor
-from test_cross_domain_sway import *  # pylint: disable=wildcard-import,unused-wildcard-import
-from test_cross_domain_sway import LINK
+from wayland_cases import *  # pylint: disable=wildcard-import,unused-wildcard-import
+
+LINK = pathlib.Path(tempfile.mkdtemp(prefix="swede-link-")) / "compositor"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder():
+    yield
+    shutil.rmtree(LINK.parent)
 
 
 @pytest.fixture
-def door(sway):  # pylint: disable=redefined-outer-name,unused-argument,function-redefined
+def door():
     with VmmDoor(LINK) as made:
         yield made

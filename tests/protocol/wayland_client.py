@@ -17,6 +17,11 @@ REQUESTS = {
     ("xdg_wm_base", "get_xdg_surface"): (2, "nu"), ("xdg_wm_base", "pong"): (3, "u"),
     ("xdg_surface", "get_toplevel"): (1, "n"), ("xdg_surface", "ack_configure"): (4, "u"),
     ("xdg_toplevel", "set_app_id"): (3, "s"),
+    ("wl_data_device_manager", "create_data_source"): (0, "n"),
+    ("wl_data_device_manager", "get_data_device"): (1, "nu"),
+    ("wl_data_device", "set_selection"): (1, "uu"),
+    ("wl_data_source", "offer"): (0, "s"),
+    ("wl_data_offer", "receive"): (1, "sf"),
     ("zwlr_data_control_manager_v1", "create_data_source"): (0, "n"),
     ("zwlr_data_control_manager_v1", "get_data_device"): (1, "nu"),
     ("zwlr_data_control_device_v1", "set_selection"): (0, "u"),
@@ -39,12 +44,18 @@ EVENTS = {
     "xdg_wm_base": (("ping", "u"),),
     "xdg_surface": (("configure", "u"),),
     "xdg_toplevel": (("configure", "uua"), ("close", "")),
+    "wl_data_device": (("data_offer", "N"), ("enter", "uuuuu"), ("leave", ""), ("motion", "uuu"), ("drop", ""),
+                       ("selection", "u")),
+    "wl_data_source": (("target", "s"), ("send", "sf"), ("cancelled", ""), ("dnd_drop_performed", ""),
+                       ("dnd_finished", ""), ("action", "u")),
+    "wl_data_offer": (("offer", "s"), ("source_actions", "u"), ("action", "u")),
     "zwlr_data_control_device_v1": (("data_offer", "N"), ("selection", "u"), ("finished", ""),
                                     ("primary_selection", "u")),
     "zwlr_data_control_source_v1": (("send", "sf"), ("cancelled", "")),
     "zwlr_data_control_offer_v1": (("offer", "s"),),
 }
-OFFER = "zwlr_data_control_offer_v1"  # the one interface whose objects the compositor makes here
+# Of whose events objects are made by the compositor, and what these are.
+OFFERS = {"wl_data_device": "wl_data_offer", "zwlr_data_control_device_v1": "zwlr_data_control_offer_v1"}
 
 
 class Closed(Exception):
@@ -124,7 +135,7 @@ class WaylandClient:
                 arguments.append(content[:-1].decode() if kind == "s" else content)
                 continue
             if kind == "N":
-                self.interfaces[word] = OFFER
+                self.interfaces[word] = OFFERS[self.interfaces[target]]
             arguments.append(word)
         if name == "ping":
             self.request(target, "pong", arguments[0])
@@ -134,6 +145,12 @@ class WaylandClient:
             raise AssertionError(f"the compositor says: {arguments[2]}")
         else:
             self.events.append((target, name, arguments))
+
+    def take(self, target, name):
+        """The arguments of each such event that came."""
+        taken = [arguments for source, event, arguments in self.events if (source, event) == (target, name)]
+        self.events = [entry for entry in self.events if entry[:2] != (target, name)]
+        return taken
 
     def wait_for(self, target, name):
         """The arguments of the oldest such event; `target` None: of any object."""
