@@ -2,6 +2,7 @@
 #include "node.h"
 
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -130,6 +131,10 @@ Outcome<void*> Node::map(void* address, size_t length, int protection, int flags
     if (!reply->fd || inside > reply->answer.size ||
         whole_pages(length) > reply->answer.size - inside)
         return std::unexpected(EINVAL);
+    // As in a guest, whose pages of such memory are read-only whatever it maps them for: a write to
+    // them ends it, and mapping them does not.
+    if ((reply->answer.access & wire::local::kMayWrite) == 0 && (flags & MAP_TYPE) != MAP_PRIVATE)
+        protection &= ~PROT_WRITE;
     void* const data = libc().mmap(address, length, protection, flags, reply->fd.get(),
                                    static_cast<off_t>(reply->answer.offset + inside));
     if (data == MAP_FAILED) return std::unexpected(errno);
@@ -154,6 +159,8 @@ int Node::socket() {
 void Node::set_lost() {
     const auto device = connection();
     if (device) (*device)->set_lost();
+    // Whoever waits for an event reads the end.
+    if (other_end_) ::shutdown(other_end_.get(), SHUT_WR);
 }
 
 bool Node::abort_rings() {

@@ -17,9 +17,10 @@
 namespace swede::shim {
 
 /// One open of the render node, and what the program made through it. The program's file
-/// descriptor is one end of a socket pair: it has an identity that its duplicates share, nothing
-/// ever comes out of it, and when the last duplicate is closed the other end hangs up. Owned by
-/// the registry; used by any thread; dies when the program has closed it.
+/// descriptor is one end of a socket pair: it has an identity that its duplicates share, the device
+/// writes the events of polled rings into the other end, so that read() and poll() need no hooks,
+/// and when the last duplicate is closed the other end hangs up. Owned by the registry; used by any
+/// thread; dies when the program has closed it.
 ///
 /// After a fork the child has the parent's file descriptor, and a Node of its own behind it without
 /// the parent's handles.
@@ -111,6 +112,7 @@ class Node {
     bool told_of_fork_ = false;
     std::atomic<bool> has_rings_ = false;
     std::atomic<uint32_t> capset_ = 0;
+    std::atomic<uint64_t> poll_rings_ = 0;
 };
 
 }  // namespace swede::shim

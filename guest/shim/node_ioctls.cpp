@@ -251,22 +251,27 @@ int Node::context_init(void* argument) {
             if (param.value > wire::local::kMaxRings) return -EINVAL;
             body.num_rings = static_cast<uint32_t>(param.value);
         } else if (param.param == drm::kContextPollRings) {
-            if (param.value == 0) continue;
-            say("The program wants to poll the GPU's file for fences, which is not offered.");
-            return -EOPNOTSUPP;
+            body.poll_rings = param.value;
         } else if (param.value != 0) {
             body.name_size =
                 static_cast<uint32_t>(::strnlen(pointer<char>(param.value), sizeof(body.name)));
             std::memcpy(body.name, pointer<char>(param.value), body.name_size);
         }
     }
+    // The device writes the events itself: the program's file is the other end of this one.
+    const int events = body.poll_rings != 0 ? other_end() : -1;
+    if (body.poll_rings != 0 && events < 0) {
+        say("A process that was forked cannot poll its parent's file of the GPU for fences.");
+        return -EOPNOTSUPP;
+    }
     const auto device = connection();
     if (!device) return -device.error();
     registry::watch();
     const std::span<const std::byte> part = bytes_of(body);
-    const auto reply = (*device)->call(Request::kContextInit, std::span(&part, 1));
+    const auto reply = (*device)->call(Request::kContextInit, std::span(&part, 1), events);
     if (!reply) return -reply.error();
     capset_ = body.capset;
+    poll_rings_ = body.poll_rings;
     return 0;
 }
 
@@ -337,8 +342,11 @@ int Node::execbuffer(void* argument) {
         body.flags |= wire::local::kExecRing;
         body.ring = request.ring;
     }
-    // Linux makes a fence for these; a bare doorbell goes without, and without an answer.
-    const bool fenced = out || request.num_bo_handles != 0 || body.flags != 0;
+    // Linux makes a fence for these; a bare doorbell goes without, and without an answer. So does
+    // what is told by an event of the file: the device makes its fence in any case.
+    const bool polled = (body.flags & wire::local::kExecRing) != 0 &&
+                        body.ring < wire::local::kMaxRings && (poll_rings_ >> body.ring & 1) != 0;
+    const bool fenced = out || request.num_bo_handles != 0 || (body.flags != 0 && !polled);
     if (fenced) body.flags |= wire::local::kExecFence;
     body.num_resources = request.num_bo_handles;
     sync_file::Pair fence;

@@ -227,6 +227,7 @@ int open_node(unsigned minor, int flags) {
         wake_watcher(all);
     }
     if ((flags & O_CLOEXEC) == 0) ::fcntl(programs.get(), F_SETFD, 0);
+    if ((flags & O_NONBLOCK) != 0) ::fcntl(programs.get(), F_SETFL, O_RDWR | O_NONBLOCK);
     return programs.release();
 }
 

@@ -43,6 +43,15 @@ bool is_stale_socket(const std::string& path, const sockaddr_un& address) {
            errno == ECONNREFUSED;
 }
 
+/// Who connected, or made a pair of sockets: 0 when he lives in a pid namespace that is not ours or
+/// below ours, -1 when nobody did.
+pid_t peer_pid(int socket) {
+    ucred peer{};
+    socklen_t size = sizeof(peer);
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+    return peer.pid;
+}
+
 }  // namespace
 
 Result<UniqueFd> listen_unix(const std::string& path) {
@@ -69,12 +78,10 @@ Result<UniqueFd> connect_unix(const std::string& path) {
 }
 
 UniqueFd peer_process(int socket) {
-    ucred peer{};
-    socklen_t size = sizeof(peer);
-    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0)
-        return {};
+    const pid_t peer = peer_pid(socket);
+    if (peer <= 0) return {};
     // If another process has got the number by now, ours has ended.
-    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer, 0)));
 }
 
 Result<UniqueFd> accept_unix(int listener) {
@@ -101,6 +108,15 @@ Result<void> check_unix_stream(int fd) {
     if (domain != AF_UNIX || type != SOCK_STREAM)
         return fail(ErrorCode::kInvalidParameter,
                     "The socket (domain {}, type {}) is no Unix stream socket.", domain, type);
+    return {};
+}
+
+Result<void> check_same_peer(int fd, int connection) {
+    const pid_t other = peer_pid(fd);
+    const pid_t expected = peer_pid(connection);
+    if (other != expected || other < 0)
+        return fail(ErrorCode::kInvalidParameter,
+                    "The socket's other end is of process {}, and not of {}.", other, expected);
     return {};
 }
 

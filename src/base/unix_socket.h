@@ -27,6 +27,9 @@ namespace swede {
 [[nodiscard]] UniqueFd peer_process(int socket);
 /// Refuses a peer's fd that is no Unix stream socket: a MessageSocket on it would fail at each use.
 [[nodiscard]] Result<void> check_unix_stream(int fd);
+/// Refuses a Unix socket whose other end another process made than that of `connection`: what is
+/// written there would reach somebody in our name.
+[[nodiscard]] Result<void> check_same_peer(int fd, int connection);
 
 /// A whole message of a peer: private bytes, and the fds that came with them.
 struct Message {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/budget.h"
@@ -36,6 +37,8 @@ struct RendererSetting {
     /// The VMM maps one file once and for all, so memory moves to where the guest sees it: one
     /// whose memory is shared with others of the host cannot serve.
     bool static_window = false;
+    /// The guest has one context, of this capset (0: it names none).
+    std::optional<uint32_t> only_capset{};
 };
 
 /// Starts the renderers of one guest. Called once per client.

@@ -16,12 +16,12 @@ namespace swede::wire::local {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 
 /// From the program.
 enum class Request : uint32_t {
-    kHello = 1,  ///< first and once; answered with kWelcome
-    kContextInit,
+    kHello = 1,    ///< first and once; answered with kWelcome
+    kContextInit,  ///< one fd if it polls rings
     kCreateBlob,
     kCreate3d,
     kMap,  ///< answered with the memory's fd
@@ -85,11 +85,24 @@ static_assert(sizeof(CapsetHeader) == 16);
 inline constexpr uint32_t kMaxRings = 64;
 struct ContextInit {
     uint32_t capset;
-    uint32_t num_rings;  ///< 0 to kMaxRings
-    uint32_t name_size;  ///< bytes of `name` that count
+    uint32_t num_rings;   ///< 0 to kMaxRings
+    uint64_t poll_rings;  ///< bit n: each fence of ring n writes an event; of `num_rings` only
+    uint32_t name_size;   ///< bytes of `name` that count
+    uint32_t padding;
     char name[64];
 };
-static_assert(sizeof(ContextInit) == 76);
+static_assert(sizeof(ContextInit) == 88);
+
+/// What a fence of a polled ring writes into the fd of kContextInit, whose other end is the file
+/// that the program reads: Linux's struct drm_event with VIRTGPU_EVENT_FENCE_SIGNALED. The fd is a
+/// stream socket of the program's own making. Events come in the order of the fences, whole; those
+/// that the file has no room for count as fences that are not reached.
+inline constexpr uint32_t kFenceEvent = 0x90000000;
+struct Event {
+    uint32_t type;    ///< kFenceEvent
+    uint32_t length;  ///< bytes of the event
+};
+static_assert(sizeof(Event) == 8);
 
 /// Tail: commands that make the memory known under `blob_id`; they run first.
 struct CreateBlob {
@@ -128,6 +141,7 @@ static_assert(sizeof(ResourceOnly) == 8);
 /// fd is a stream socket whose other end the program keeps and waits for its end.
 inline constexpr uint32_t kExecFence = 1 << 0;
 inline constexpr uint32_t kExecRing = 1 << 1;  ///< `ring` names the timeline
+/// On a polled ring there is a fence in any case: without an answer, also when the commands fail.
 /// Tail: `num_resources` ids, 4 bytes each, then the commands.
 struct Execbuffer {
     uint32_t flags;  ///< kExec*
@@ -155,6 +169,8 @@ struct Transfer {
 };
 static_assert(sizeof(Transfer) == 48);
 
+inline constexpr uint32_t kMayRead = 1 << 0;
+inline constexpr uint32_t kMayWrite = 1 << 1;
 /// Tail: a sentence, when it is an error. One fd with memory.
 struct Answer {
     uint32_t error;     ///< errno, or 0
@@ -163,8 +179,10 @@ struct Answer {
     uint32_t map_info;  ///< cache type of mapped memory
     uint64_t size;      ///< bytes, of the resource or of the memory
     uint64_t offset;    ///< of the memory in its file, bytes
+    uint32_t access;    ///< kMay*, to the memory: the fd that comes along allows no more
+    uint32_t padding;
 };
-static_assert(sizeof(Answer) == 32);
+static_assert(sizeof(Answer) == 40);
 
 // kLost is a sentence, and nothing before it.
 

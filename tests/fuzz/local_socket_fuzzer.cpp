@@ -4,6 +4,7 @@
 // (kinds below); make_local_socket_seeds.py writes the seeds in the same form. Parsers:
 // src/transports/local_socket/session.cpp src/transports/local_socket/session_requests.cpp
 // src/transports/local_socket/fence_book.cpp src/transports/local_socket/minted_files.cpp
+// src/transports/local_socket/event_file.cpp
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/eventfd.h>
@@ -85,6 +86,7 @@ struct Program {
     bool lost = false;
     std::vector<std::byte> bytes;           ///< received, and not whole yet
     std::vector<UniqueFd> files;            ///< received with them
+    std::vector<UniqueFd> events;           ///< other ends of files for events
     std::map<uint64_t, uint32_t> expected;  ///< request numbers that may be answered; their types
     bool numbers_known = true;              ///< false once bytes were sent that we did not make
 };
@@ -221,6 +223,14 @@ class Run {
                 fd = program.socket.get();
                 sent_own_socket_ = true;
                 break;
+            case 6: {
+                int ends[2];
+                require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+                program.events.emplace_back(ends[0]);
+                fresh.reset(ends[1]);
+                fd = fresh.get();
+                break;
+            }
             default:
                 break;
         }
@@ -273,6 +283,7 @@ class Run {
             if (program.reads && program.socket) {
                 read(program);
                 check(program);
+                read_events(program);
             }
     }
 
@@ -296,6 +307,17 @@ class Run {
                 program.files.emplace_back(fd);
             }
             program.bytes.insert(program.bytes.end(), buffer.begin(), buffer.begin() + size);
+        }
+    }
+
+    /// Whole events, and nothing else.
+    static void read_events(const Program& program) {
+        for (const UniqueFd& file : program.events) {
+            Event event{};
+            ssize_t size;
+            while ((size = ::recv(file.get(), &event, sizeof(event), MSG_DONTWAIT)) > 0)
+                require(size == sizeof(event) && event.type == kFenceEvent &&
+                        event.length == sizeof(event));
         }
     }
 

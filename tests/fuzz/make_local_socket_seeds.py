@@ -11,15 +11,16 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "protocol"))
 # pylint: disable=wrong-import-position
-from local_client import (BLOB_GUEST, BLOB_HOST3D_GUEST, CAPSET, CLOSE, CONTEXT_INIT, CREATE_3D,
+from local_client import (BLOB_GUEST, BLOB_HOST3D_GUEST, CAPSET, CLOSE, CONTEXT_INIT, CONTEXT_INIT_BODY, CREATE_3D,
                           CREATE_BLOB, DELAY, ECHO, EXEC_FENCE, EXEC_RING, EXECBUFFER, EXPORT,
                           FAIL, FILL, HELLO, IMPORT, LOSE_CONTEXT, MAP, NEVER_ANSWER, REFUSE,
-                          STALL_RING, TRANSFER_FROM_HOST, TRANSFER_TO_HOST, WAIT, WAIT_NOT,
+                          STALL_RING, TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, WAIT_NOT,
                           LocalClient, command)
 
 # The kinds of files, as the fuzzer numbers them: none of ours, a growing file, the newest that a
-# session gave, a socket whose other end is closed.
-NULL, EVENT, FILE, SHARED, SOCKET, ITSELF = range(6)
+# session gave, a socket whose other end is closed, the program's end of the connection, a socket whose
+# other end is read when the program reads.
+NULL, EVENT, FILE, SHARED, SOCKET, ITSELF, READ = range(7)
 
 
 class Seed:
@@ -40,24 +41,28 @@ class Seed:
         return self.step(b"m", program,
                          struct.pack("<BBBH", fds, request, number, len(body)) + body)
 
+    def hello(self, program=0):
+        return self.ask(HELLO, struct.pack("<II", VERSION, 0), program)
+
     def start(self, program=0, rings=8):
-        self.ask(HELLO, struct.pack("<II", 1, 0), program)
-        return self.ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, rings, 4, b"seed"), program)
+        self.hello(program)
+        return self.ask(CONTEXT_INIT, LocalClient.context_body(CAPSET, rings, b"seed"), program)
 
     def resource(self, request, resource, flags=0, program=0):
         return self.ask(request, struct.pack("<II", resource, flags), program)
 
-    def execute(self, commands=b"", resources=(), ring=None, fence=True, file=None, program=0):
+    def execute(self, commands=b"", resources=(), ring=None, fence=True, file=None, program=0, number=None):
         flags = (EXEC_FENCE if fence else 0) | (EXEC_RING if ring is not None else 0)
         return self.ask(EXECBUFFER,
                         LocalClient.execbuffer_body(commands, resources, flags, ring or 0),
-                        program, 0 if file is None else file << 4 | 1)
+                        program, 0 if file is None else file << 4 | 1, number)
 
 
 def seeds():
     blob = LocalClient.blob_body
     three = LocalClient.body_3d
-    yield "hello", Seed().ask(HELLO, struct.pack("<II", 1, 0))
+    context = LocalClient.context_body
+    yield "hello", Seed().hello()
     yield "blob", (Seed().start().ask(CREATE_BLOB, blob(8192)).resource(MAP, 1)
                    .execute(command(FILL, 1, 7, 0, 16), [1]).resource(WAIT, 1)
                    .resource(WAIT, 1, WAIT_NOT).resource(CLOSE, 1))
@@ -69,8 +74,8 @@ def seeds():
     yield "blob_with_commands", (Seed().start().ask(CREATE_BLOB, blob(4096))
                                  .ask(CREATE_BLOB, blob(4096, commands=command(ECHO, 1, data=b"abcd")))
                                  .ask(CREATE_BLOB, blob(4096, flags=0)).resource(MAP, 3))
-    yield "no_context_init", (Seed().ask(HELLO, struct.pack("<II", 1, 0)).ask(CREATE_3D, three())
-                              .ask(CONTEXT_INIT, bytes(76)))
+    yield "no_context_init", (Seed().hello().ask(CREATE_3D, three())
+                              .ask(CONTEXT_INIT, bytes(CONTEXT_INIT_BODY.size)))
     yield "fences", (Seed().start().ask(CREATE_BLOB, blob(4096))
                      .execute(command(DELAY, value=1), [1, 1], 1, file=SOCKET)
                      .execute(command(STALL_RING), [1], 2, file=SOCKET).execute(b"", [1])
@@ -108,34 +113,59 @@ def seeds():
         b"b", 0, struct.pack("<BH", 0, 19) + bytes(3) + struct.pack("<QII", 1, 1, 0)).step(b"h", 0)
     yield "limits", _limits()
     yield "exports", _exports()
-    greeted = Seed().ask(HELLO, struct.pack("<II", 1, 0)).data
+    greeted = Seed().hello().data
     for name, seed in {
             "early": Seed().resource(MAP, 1),
-            "second_hello": Seed().ask(HELLO, struct.pack("<II", 1, 0)),
+            "second_hello": Seed().hello(),
             "unknown": Seed().ask(200), "short": Seed().ask(MAP, b"abc"),
             "long": Seed().ask(MAP, bytes(100)), "file": Seed().ask(MAP, bytes(8), fds=NULL << 4 | 1),
             "no_file": Seed().ask(IMPORT), "answer": Seed().ask(WAIT, bytes(8), number=0)}.items():
         seed.data = seed.data if name == "early" else greeted + seed.data
         yield f"broken_{name}", seed
-    yield "more", (Seed().start().ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 8, 4, b"seed"))
+    yield "more", (Seed().start().ask(CONTEXT_INIT, context(CAPSET, 8, b"seed"))
                    .ask(CREATE_BLOB, blob(0, BLOB_GUEST)).ask(CREATE_BLOB, blob(4096, flags=0))
                    .resource(MAP, 1).resource(CLOSE, 9).ask(CREATE_BLOB, blob(4096))
                    .resource(EXPORT, 2).ask(IMPORT, fds=SHARED << 4 | 1).resource(EXPORT, 2)
                    .execute(command(ECHO, 2, data=b"echo"), [2], 1, file=SOCKET)
                    .execute(command(STALL_RING), [2], 1).resource(WAIT, 2).resource(WAIT, 2, WAIT_NOT)
                    .execute(b"", [2], 1))
-    yield "bad_context", (Seed().ask(HELLO, struct.pack("<II", 1, 0))
-                          .ask(CONTEXT_INIT, struct.pack("<III64s", 29, 1, 0, b""))
-                          .ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 65, 0, b""))
-                          .ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 1, 65, b""))
-                          .ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 1, 0, b""))
-                          .ask(CONTEXT_INIT, struct.pack("<III64s", CAPSET, 1, 0, b"")))
-    yield "version", Seed().ask(HELLO, struct.pack("<II", 2, 0))
+    yield "bad_context", (Seed().hello()
+                          .ask(CONTEXT_INIT, context(29, 1, b""))
+                          .ask(CONTEXT_INIT, context(CAPSET, 65, b""))
+                          .ask(CONTEXT_INIT, context(CAPSET, 1, b"", 65))
+                          .ask(CONTEXT_INIT, context(CAPSET, 1, b""))
+                          .ask(CONTEXT_INIT, context(CAPSET, 1, b"")))
+    yield "version", Seed().ask(HELLO, struct.pack("<II", VERSION + 1, 0))
+    yield "polled", (_polled(READ).execute(b"", (), 1, fence=False, number=0)
+                     .execute(command(STALL_RING), (), 2, fence=False, number=0)
+                     .execute(command(REFUSE), (), 1, fence=False, number=0)
+                     .execute(b"", (), 1, file=SOCKET).execute(b"", (), 3))
+    yield "polled_by_a_closed_file", _polled(SOCKET).execute(b"", (), 1).execute(b"", (), 1)
+    yield "polled_by_the_connection", _polled(ITSELF)
+    yield "polled_by_no_socket", _polled(FILE)
+    yield "polled_without_a_file", Seed().hello().ask(CONTEXT_INIT, context(rings=8, poll_rings=2))
+    yield "polled_rings_that_are_none", Seed().hello().ask(CONTEXT_INIT, context(rings=2, poll_rings=4),
+                                                           fds=READ << 4 | 1)
+    yield "events_unread", _events_unread()
     yield "strange_flags", (Seed().start().ask(CREATE_BLOB, blob(4096))
                             .ask(EXECBUFFER, struct.pack("<IIII", 8, 0, 0, 0))
                             .ask(EXECBUFFER, struct.pack("<IIII", 0, 0, 5000, 0))
                             .ask(EXECBUFFER, struct.pack("<IIII", 0, 0, 2, 0) + b"abc")
                             .resource(WAIT, 1, 2).resource(WAIT, 7))
+
+
+def _polled(file):
+    """A context whose rings 1 and 2 are polled by this kind of file."""
+    return Seed().hello().ask(CONTEXT_INIT, LocalClient.context_body(rings=8, poll_rings=6),
+                              fds=file << 4 | 1)
+
+
+def _events_unread():
+    """More than the file has room for, and more than may be kept."""
+    seed = _polled(READ).step(b"r", 0, b"\0")
+    for _ in range(400):
+        seed.execute(b"", (), 1, fence=False, number=0)
+    return seed.step(b"r", 0, b"\1").execute(b"", (), 1)
 
 
 def _many_fences():

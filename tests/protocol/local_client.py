@@ -10,12 +10,15 @@ import select
 import socket
 import struct
 
-VERSION = 1
+VERSION = 2
 (HELLO, CONTEXT_INIT, CREATE_BLOB, CREATE_3D, MAP, EXECBUFFER, WAIT, EXPORT, IMPORT,
  TRANSFER_TO_HOST, TRANSFER_FROM_HOST, CLOSE) = range(1, 13)
 WELCOME, ANSWER, LOST = 0x100, 0x101, 0x102
 HEADER = struct.Struct("<IIQ")
-ANSWER_BODY = struct.Struct("<IIIIQQ")
+ANSWER_BODY = struct.Struct("<IIIIQQI4x")
+CONTEXT_INIT_BODY = struct.Struct("<IIQII64s")
+MAY_READ, MAY_WRITE = 1, 2
+EVENT = struct.pack("<II", 0x90000000, 8)
 EXEC_FENCE, EXEC_RING = 1, 2
 WAIT_NOT = 1
 MAX_COMMANDS = 4 << 20
@@ -128,13 +131,13 @@ class LocalClient:
             assert kind in (ANSWER, WELCOME)
             self.answers[request] = payload, fds
         payload, fds = self.answers.pop(number)
-        error, resource, blob_mem, map_info, size, offset = ANSWER_BODY.unpack_from(payload)
+        error, resource, blob_mem, map_info, size, offset, access = ANSWER_BODY.unpack_from(payload)
         if error:
             assert not fds
             raise Refused(error, payload[ANSWER_BODY.size:].decode())
         assert len(payload) == ANSWER_BODY.size
         return {"resource": resource, "blob_mem": blob_mem, "map_info": map_info, "size": size,
-                "offset": offset, "fds": fds}
+                "offset": offset, "access": access, "fds": fds}
 
     def has_answer(self, seconds=0.0):
         return bool(select.select([self.socket], [], [], seconds)[0])
@@ -169,9 +172,22 @@ class LocalClient:
             offset += 16 + size
         assert offset == len(payload)
 
-    def context_init(self, capset=CAPSET, rings=64, name=b"test", name_size=None):
-        return self.ask(CONTEXT_INIT, struct.pack(
-            "<III64s", capset, rings, len(name) if name_size is None else name_size, name))
+    @staticmethod
+    def context_body(capset=CAPSET, rings=64, name=b"test", name_size=None, poll_rings=0):
+        return CONTEXT_INIT_BODY.pack(capset, rings, poll_rings,
+                                      len(name) if name_size is None else name_size, 0, name)
+
+    def context_init(self, *arguments, **options):
+        return self.ask(CONTEXT_INIT, self.context_body(*arguments, **options))
+
+    def context_that_polls(self, poll_rings, capset=CAPSET, rings=64):
+        """Makes the context; the file on which events of these rings come."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.ask(CONTEXT_INIT, self.context_body(capset, rings, poll_rings=poll_rings),
+                     [theirs.fileno()])
+        ours.settimeout(SECONDS)
+        return ours
 
     @staticmethod
     def blob_body(size=65536, memory=BLOB_HOST3D, flags=MAPPABLE, blob_id=1, commands=b""):

@@ -14,8 +14,8 @@ from conftest import wait_until
 from local_client import (BLOB_GUEST, BLOB_HOST3D, CAPSET, CLOSE, CONTEXT_INIT, CREATE_3D,
                           CREATE_BLOB, EXEC_FENCE, EXEC_RING, EXECBUFFER, EXPORT, FAIL, HEADER,
                           HELLO, IMPORT, Lost, MAP, MAX_COMMANDS, MAX_RESOURCES, REFUSE,
-                          TRANSFER_FROM_HOST, TRANSFER_TO_HOST, WAIT, Gone, LocalClient, Refused,
-                          command)
+                          TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, Gone, LocalClient,
+                          Refused, command)
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
 
 TRANSPORT = "local"
@@ -23,7 +23,7 @@ DEVICE_PROGRAM = "tests/programs/swede-test-device"
 DEVICE_ARGUMENTS = ["--max-host-memory", "64M", "--max-resources", "100",
                     "--max-pending-fences", "50", "--max-pending-commands", "20"]
 
-FIXED_SIZES = {HELLO: 8, CONTEXT_INIT: 76, CREATE_BLOB: 24, CREATE_3D: 48, MAP: 8, EXECBUFFER: 16,
+FIXED_SIZES = {HELLO: 8, CONTEXT_INIT: 88, CREATE_BLOB: 24, CREATE_3D: 48, MAP: 8, EXECBUFFER: 16,
                WAIT: 8, EXPORT: 8, IMPORT: 0, TRANSFER_TO_HOST: 48, TRANSFER_FROM_HOST: 48,
                CLOSE: 8}
 NEED_A_NUMBER = [request for request in FIXED_SIZES if request not in (EXECBUFFER, CLOSE)]
@@ -69,7 +69,7 @@ def test_wrong_size(device, request_type, change):
         ends(client)
 
 
-@pytest.mark.parametrize("request_type", sorted(set(FIXED_SIZES) - {IMPORT, EXECBUFFER}))
+@pytest.mark.parametrize("request_type", sorted(set(FIXED_SIZES) - {CONTEXT_INIT, IMPORT, EXECBUFFER}))
 def test_file_where_none_belongs(device, null, request_type):
     with LocalClient(device.socket_path, greet=request_type != HELLO) as client:
         client.send(request_type, bytes(FIXED_SIZES[request_type]), [null])
@@ -102,7 +102,7 @@ def test_request_that_wants_no_answer_but_has_one(device, request_type):
         ends(client)
 
 
-@pytest.mark.parametrize("version", [0, 2, 0xffffffff])
+@pytest.mark.parametrize("version", [0, VERSION - 1, VERSION + 1, 0xffffffff])
 def test_other_version(device, version):
     with LocalClient(device.socket_path, greet=False) as client:
         client.send(HELLO, struct.pack("<II", version, 0))
@@ -117,7 +117,7 @@ def test_request_before_the_greeting(device, request_type):
 
 
 def test_second_greeting(client):
-    client.send(HELLO, struct.pack("<II", 1, 0))
+    client.send(HELLO, struct.pack("<II", VERSION, 0))
     ends(client)
 
 
@@ -175,7 +175,7 @@ def test_context_that_is_not_possible(device, capset, rings, name_size):
 
 
 def test_second_context(client):
-    refused(client, CONTEXT_INIT, struct.pack("<III64s", CAPSET, 1, 0, b""), number=errno.EEXIST)
+    refused(client, CONTEXT_INIT, client.context_body(), number=errno.EEXIST)
 
 
 @pytest.mark.parametrize("size, memory, flags", [
@@ -381,7 +381,7 @@ def test_program_that_never_reads_files(device):
 
 def test_program_that_sends_byte_by_byte(device):
     with LocalClient(device.socket_path, greet=False) as client:
-        for byte in HEADER.pack(HELLO, 8, 1) + struct.pack("<II", 1, 0):
+        for byte in HEADER.pack(HELLO, 8, 1) + struct.pack("<II", VERSION, 0):
             assert not select.select([client.socket], [], [], 0)[0]
             client.send_bytes(bytes([byte]))
         assert client.receive()[0] == 0x100

@@ -26,7 +26,7 @@ Result<FenceBook::Reserved> FenceBook::reserve(size_t resources) {
 }
 
 uint64_t FenceBook::accept(Reserved reserved, const rutabaga::Timeline& timeline,
-                           std::span<const uint32_t> resources, UniqueFd signal) {
+                           std::span<const uint32_t> resources, Signal signal) {
     const uint64_t ticket = timelines_.accept(timeline);
     Fence& fence = fences_[ticket];
     fence.reserved = std::move(reserved);
@@ -59,7 +59,8 @@ Result<void> FenceBook::wait(uint32_t resource, uint64_t request) {
 void FenceBook::retired(uint64_t ticket) {
     const auto node = fences_.extract(ticket);
     Fence& fence = node.mapped();
-    fence.signal.reset();
+    fence.signal.file.reset();
+    if (fence.signal.events != nullptr) fence.signal.events->tell(std::move(fence.reserved.fence));
     for (const uint32_t resource : fence.resources) {
         const auto found = newest_of_.find(resource);
         if (found == newest_of_.end()) continue;

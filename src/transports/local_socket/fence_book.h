@@ -12,6 +12,7 @@
 #include "base/budget.h"
 #include "base/fd.h"
 #include "rutabaga/fence_timelines.h"
+#include "transports/local_socket/event_file.h"
 
 namespace swede::local_socket {
 
@@ -30,9 +31,14 @@ class FenceBook {
         Budget::Charge list;
     };
     [[nodiscard]] Result<Reserved> reserve(size_t resources);
-    /// A fence at the end of its timeline; its ticket. `signal` is closed when it is reached.
+    /// What happens when a fence is reached.
+    struct Signal {
+        UniqueFd file;                ///< is closed
+        EventFile* events = nullptr;  ///< is told; outlives the book
+    };
+    /// A fence at the end of its timeline; its ticket.
     [[nodiscard]] uint64_t accept(Reserved reserved, const rutabaga::Timeline& timeline,
-                                  std::span<const uint32_t> resources, UniqueFd signal);
+                                  std::span<const uint32_t> resources, Signal signal);
     /// The work before the fence is done.
     void complete(uint64_t ticket) { timelines_.complete(ticket); }
     void complete_all() { timelines_.complete_all(); }
@@ -57,7 +63,7 @@ class FenceBook {
     };
     struct Fence {
         Reserved reserved;
-        UniqueFd signal;
+        Signal signal;
         std::vector<uint32_t> resources;
         std::vector<std::shared_ptr<Waiter>> waiters;
     };

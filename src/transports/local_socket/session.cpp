@@ -199,13 +199,16 @@ void Session::settle(Result<void> result) {
 
 Result<void> Session::create_context(const rutabaga::ContextInfo& info,
                                      std::move_only_function<Result<void>()> then) {
-    if (!gpu_) {
-        std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
-        if (parts_.options.renderers)
-            renderers =
-                SWEDE_TRY(parts_.options.renderers({parts_.loop, memory_, completions_, budget_}));
-        gpu_ = std::make_unique<rutabaga::Gpu>(budget_, completions_, std::move(renderers));
-    }
+    // Anew after one that failed: it may have been of another capset.
+    gpu_.reset();
+    std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
+    if (parts_.options.renderers)
+        renderers = SWEDE_TRY(parts_.options.renderers({.loop = parts_.loop,
+                                                        .memory = memory_,
+                                                        .sink = completions_,
+                                                        .budget = budget_,
+                                                        .only_capset = info.capset_id}));
+    gpu_ = std::make_unique<rutabaga::Gpu>(budget_, completions_, std::move(renderers));
     context_ = ContextState::kCreating;
     gpu_->create_context(
         kContext, info,

@@ -15,6 +15,7 @@
 #include "base/event_loop.h"
 #include "base/unix_socket.h"
 #include "rutabaga/gpu.h"
+#include "transports/local_socket/event_file.h"
 #include "transports/local_socket/fence_book.h"
 #include "transports/local_socket/local_socket.h"
 #include "transports/local_socket/minted_files.h"
@@ -96,13 +97,14 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
     [[nodiscard]] rutabaga::Completion<T> later(Function function);
     void settle(Result<void> result);
 
-    /// Makes the context, then serves the present request again.
+    /// Makes the context, then goes on with the present request.
     [[nodiscard]] Result<void> create_context(const rutabaga::ContextInfo& info,
                                               std::move_only_function<Result<void>()> then);
     [[nodiscard]] Result<Known*> known(uint32_t resource);
     [[nodiscard]] Result<rutabaga::ResourceId> new_id();
     /// The resource is made: the context may use it, the program hears of it.
     [[nodiscard]] Result<void> enter(rutabaga::ResourceId id, Known entry);
+    [[nodiscard]] Result<void> entered(rutabaga::ResourceId id, Known entry, Result<void> attached);
     [[nodiscard]] Result<std::shared_ptr<Backing>> make_guest_memory(Known& entry);
     void drop_guest_memory(const Known& entry);
     [[nodiscard]] Result<void> exported(rutabaga::ResourceId id, rutabaga::SharedMemory memory);
@@ -133,9 +135,11 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
     virtio::GuestMemory memory_;
     std::shared_ptr<Budget> budget_;
     std::unique_ptr<rutabaga::Gpu> gpu_;  ///< null until the first context
+    std::unique_ptr<EventFile> events_;   ///< null: no ring is polled
     FenceBook fences_;
     ContextState context_ = ContextState::kNone;
     uint32_t num_rings_ = 0;
+    uint64_t poll_rings_ = 0;  ///< bit n: fences of ring n are told by events_
     Resources resources_;
     std::unordered_map<FileIdentity, rutabaga::ResourceId, FileIdentityHash> files_;
     uint32_t next_resource_ = 1;

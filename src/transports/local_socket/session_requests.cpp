@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "renderer_process/exported_memory.h"
+#include "transports/local_socket/read_only_file.h"
 #include "transports/local_socket/session_table.h"
 
 namespace swede::local_socket {
@@ -28,12 +29,16 @@ constexpr uint32_t kParamDebugName = 8;
 
 constexpr uint32_t kMaxCapsetInMask = 31;  ///< the value has 32 bits
 
+uint32_t access_of(const rutabaga::SharedMemory& memory) {
+    return kMayRead | (memory.access == Access::kReadWrite ? kMayWrite : 0);
+}
+
 }  // namespace
 
 std::span<const Session::Row> Session::rows() {
     static constexpr Row kRows[] = {
         {RequestType::kHello, sizeof(Hello), 0, 0, 0, true, false, &Session::hello},
-        {RequestType::kContextInit, sizeof(ContextInit), 0, 0, 0, true, false,
+        {RequestType::kContextInit, sizeof(ContextInit), 0, 0, 1, true, false,
          &Session::context_init},
         {RequestType::kCreateBlob, sizeof(CreateBlob), kMaxCommands, 0, 0, true, true,
          &Session::create_blob},
@@ -108,11 +113,25 @@ Result<void> Session::context_init() {
         return fail(ErrorCode::kInvalidParameter,
                     "A context of capset {} with {} rings and a name of {} bytes is not possible.",
                     request.capset, request.num_rings, request.name_size);
-    num_rings_ = request.num_rings;
-    return create_context({request.capset, std::string(request.name, request.name_size)}, [this] {
-        answer(Answer{});
-        return Result<void>();
-    });
+    const uint64_t rings =
+        request.num_rings == kMaxRings ? ~uint64_t{0} : (uint64_t{1} << request.num_rings) - 1;
+    if ((request.poll_rings & ~rings) != 0)
+        return fail(ErrorCode::kInvalidParameter, "Of {} rings those of {:#x} cannot be polled.",
+                    request.num_rings, request.poll_rings);
+    if (message_.fds.empty() != (request.poll_rings == 0))
+        return fail(ErrorCode::kProtocol, "Rings are polled by a file, and only then it comes.");
+    std::unique_ptr<EventFile> events;
+    if (request.poll_rings != 0)
+        events = SWEDE_TRY(
+            EventFile::create(parts_.loop, std::move(message_.fds.front()), socket_.fd(), budget_));
+    return create_context({request.capset, std::string(request.name, request.name_size)},
+                          [this, request, events = std::move(events)]() mutable {
+                              num_rings_ = request.num_rings;
+                              poll_rings_ = request.poll_rings;
+                              events_ = std::move(events);
+                              answer(Answer{});
+                              return Result<void>();
+                          });
 }
 
 // --- resources ---
@@ -132,13 +151,24 @@ Result<ResourceId> Session::new_id() {
 }
 
 Result<void> Session::enter(ResourceId id, Known entry) {
+    if (!gpu_->attaches_memory(kContext, id))
+        return entered(id, std::move(entry), gpu_->attach_resource(kContext, id));
+    gpu_->attach_with_memory(
+        kContext, id,
+        later<void>([this, id, entry = std::move(entry)](Result<void> attached) mutable {
+            return entered(id, std::move(entry), std::move(attached));
+        }));
+    return {};
+}
+
+Result<void> Session::entered(ResourceId id, Known entry, Result<void> attached) {
     Answer made{};
     made.resource = id;
     made.blob_mem = entry.blob_mem;
     made.size = entry.size;
     if (const rutabaga::Resource* const resource = gpu_->find(id))
         made.map_info = resource->map_info;
-    if (const auto attached = gpu_->attach_resource(kContext, id); !attached) {
+    if (!attached) {
         drop_guest_memory(entry);
         gpu_->destroy_resource(id, later<void>([error = attached.error()](Result<void>) {
                                    return Result<void>(std::unexpected(error));
@@ -237,6 +267,7 @@ Result<void> Session::map() {
         mapped.resource = request.resource;
         mapped.size = *page_align(entry->size);
         mapped.map_info = wire::kMapCacheCached;
+        mapped.access = kMayRead | kMayWrite;
         answer(mapped, entry->guest_file.get());
         return {};
     }
@@ -247,11 +278,13 @@ Result<void> Session::map() {
         request.resource,
         later<rutabaga::SharedMemory>(
             [this, id = request.resource](Result<rutabaga::SharedMemory> memory) -> Result<void> {
-                const auto mapped = SWEDE_TRY(std::move(memory));
+                auto whole = SWEDE_TRY(std::move(memory));
+                const auto mapped = SWEDE_TRY(limited_to_access(std::move(whole)));
                 Answer made{};
                 made.resource = id;
                 made.size = mapped.size;
                 made.offset = mapped.offset;
+                made.access = access_of(mapped);
                 if (const auto* const resource = gpu_->find(id)) made.map_info = resource->map_info;
                 answer(made, mapped.fd.get());
                 return {};
@@ -284,6 +317,7 @@ Result<void> Session::close_resource() {
 
 Result<void> Session::exported(ResourceId id, rutabaga::SharedMemory memory) {
     Known& entry = *SWEDE_TRY(known(id));
+    memory = SWEDE_TRY(limited_to_access(std::move(memory)));
     if (memory.offset != 0)
         return fail(ErrorCode::kUnsupported,
                     "Resource {} lies at {:#x} in its file; a shared one begins at 0.", id,
@@ -304,6 +338,7 @@ Result<void> Session::exported(ResourceId id, rutabaga::SharedMemory memory) {
     Answer made{};
     made.resource = id;
     made.size = memory.size;
+    made.access = access_of(memory);
     answer(made, memory.fd.get());
     return {};
 }
@@ -381,18 +416,34 @@ Result<void> Session::execbuffer() {
                         request.ring, num_rings_);
         ring = static_cast<uint8_t>(request.ring);
     }
-    const bool fenced = (request.flags & kExecFence) != 0;
-    UniqueFd signal;
+    FenceBook::Signal signal;
     if (!message_.fds.empty()) {
-        if (!fenced) return fail(ErrorCode::kProtocol, "A file comes without a fence for it.");
-        signal = std::move(message_.fds.front());
+        if ((request.flags & kExecFence) == 0)
+            return fail(ErrorCode::kProtocol, "A file comes without a fence for it.");
+        signal.file = std::move(message_.fds.front());
         // Closing it is all that is done with it, and must not wait for anybody.
-        if (const auto checked = check_unix_stream(signal.get()); !checked)
+        if (const auto checked = check_unix_stream(signal.file.get()); !checked)
             return fail(ErrorCode::kProtocol, "A fence's file: {}", checked.error().message);
     }
+    if (ring && (poll_rings_ >> *ring & 1) != 0) signal.events = events_.get();
+    const bool fenced = (request.flags & kExecFence) != 0 || signal.events != nullptr;
+    // A program that polls for an event hears of nothing else.
+    const bool only_event = signal.events != nullptr && header_.request == 0;
     FenceBook::Reserved reserved;
-    if (fenced) reserved = SWEDE_TRY(fences_.reserve(resources.size()));
-    if (reader.remaining() != 0) SWEDE_TRY(gpu_->submit(kContext, ring, reader.rest()));
+    if (fenced) {
+        auto room = fences_.reserve(resources.size());
+        if (!room)
+            return only_event ? fail(ErrorCode::kProtocol, "{}", room.error().message)
+                              : std::unexpected(std::move(room).error());
+        reserved = *std::move(room);
+    }
+    if (reader.remaining() != 0) {
+        auto submitted = gpu_->submit(kContext, ring, reader.rest());
+        if (!submitted && only_event)
+            refuse(0, submitted.error());
+        else
+            SWEDE_TRY(std::move(submitted));
+    }
     if (fenced) {
         const uint64_t ticket =
             fences_.accept(std::move(reserved), {kContext, ring}, resources, std::move(signal));

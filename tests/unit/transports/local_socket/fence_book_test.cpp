@@ -26,7 +26,7 @@ class FenceBookTest : public ::testing::Test {
     uint64_t fence(std::optional<uint8_t> ring, std::vector<uint32_t> resources = {},
                    UniqueFd file = UniqueFd()) {
         return book_->accept(book_->reserve(resources.size()).value(), {1, ring}, resources,
-                             std::move(file));
+                             {.file = std::move(file)});
     }
     void make(const Budget::Limits& limits) {
         budget_ = Budget::create(limits);
@@ -52,6 +52,30 @@ TEST_F(FenceBookTest, ReachedFence_ClosesItsFile) {
     book_->complete(first);
     EXPECT_TRUE(is_closed(0) && is_closed(1));
     EXPECT_EQ(book_->pending(), 0u);
+}
+
+TEST_F(FenceBookTest, ReachedFence_TellsItsEventInOrder) {
+    const auto loop = EventLoop::create().value();
+    const UniqueFd connection = signal();
+    const auto events = EventFile::create(*loop, signal(), connection.get(), budget_).value();
+    const auto told = [&] {
+        char bytes[64];
+        const ssize_t size = ::recv(watched_[1].get(), bytes, sizeof(bytes), MSG_DONTWAIT);
+        return size < 0 ? 0 : size / 8;
+    };
+    const auto accept = [&](uint8_t ring, UniqueFd file, EventFile* to) {
+        return book_->accept(book_->reserve(0).value(), {1, ring}, {}, {std::move(file), to});
+    };
+    const uint64_t first = accept(1, UniqueFd(), events.get());
+    const uint64_t second = accept(1, signal(), events.get());
+    const uint64_t quiet = accept(2, UniqueFd(), nullptr);
+    book_->complete(second);
+    book_->complete(quiet);
+    EXPECT_EQ(told(), 0);
+    book_->complete(first);
+    EXPECT_EQ(told(), 2);
+    EXPECT_TRUE(is_closed(2));
+    EXPECT_EQ(budget_->used(BudgetKind::kPendingFences), 0u);
 }
 
 TEST_F(FenceBookTest, DeathOfTheBook_ClosesEveryFile) {
