@@ -40,9 +40,10 @@ _swede() {
             esac
         done
         case $previous in
-        --socket | --driver | --shim) COMPREPLY=($(compgen -f -- "$current")) ;;
+        --socket | --driver | --shim | --wayland-socket-path) COMPREPLY=($(compgen -f -- "$current")) ;;
         --gpu | --max-*) ;;
-        *) COMPREPLY=($(compgen -c -W "-- --help --socket --driver --shim --gpu --max-clients
+        *) COMPREPLY=($(compgen -c -W "-- --help --socket --driver --shim --gpu --cross-domain
+            --wayland-socket-path --max-clients
             --max-host-memory --max-resources --max-contexts --max-backing-segments --max-mappings
             --max-pending-fences --max-pending-commands --max-attachments --max-rings --max-files" \
             -- "$current")) ;;

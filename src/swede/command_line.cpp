@@ -100,11 +100,8 @@ int run_checked_device(std::string_view program, const DeviceArguments& argument
     // Before anything else is open, and before the first thread: drivers run in a child for it.
     const auto offered = maker ? maker(options->gpu, options->limits) : OfferedRenderers();
     if (!offered) return report_failure(program, offered.error());
-    virtio_gpu::RendererFactory renderers = offered->factory;
-    if (options->cross_domain)
-        renderers =
-            with_cross_domain(std::move(renderers), {{{.path = options->wayland_socket_path}}});
-    const auto served = run_device(*options, *std::move(passed), renderers);
+    const auto served = run_device(*options, *std::move(passed),
+                                   with_cross_domain(offered->factory, options->cross_domain));
     return served ? 0 : report_failure(program, served.error());
 }
 

@@ -16,11 +16,17 @@ using Renderers = std::vector<std::unique_ptr<rutabaga::Renderer>>;
 }  // namespace
 
 virtio_gpu::RendererFactory with_cross_domain(virtio_gpu::RendererFactory others,
-                                              cross_domain::Options options) {
+                                              const CrossDomainChoice& choice) {
+    if (!choice.wanted) return others;
+    cross_domain::Options options{{{.path = choice.wayland_socket_path}}};
     return [others = std::move(others), options = std::move(options)](
                const virtio_gpu::RendererSetting& setting) -> Result<Renderers> {
         Renderers renderers;
         if (others) renderers = SWEDE_TRY(others(setting));
+        // It would be a thread that serves nobody.
+        if (setting.only_capset && *setting.only_capset != wire::cross_domain::kCapsetId &&
+            !renderers.empty())
+            return renderers;
         // Made for each guest: who makes images belongs to the guest's thread.
         auto own = setting.static_window
                        ? cross_domain::with_static_window(options)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cross_domain/options.h"
+#include "swede/device_options.h"
 #include "virtio_gpu/options.h"
 
 namespace swede {
 
-/// The renderers that `others` makes (it may be empty), and for each guest one that connects it to
-/// the host's sockets. At a door whose window is static it is left out, and a line says why.
+/// The renderers that `others` makes (it may be empty), and, if wanted, for each guest one that
+/// connects it to the host's sockets. At a door whose window is static it is left out, and a line
+/// says why.
 [[nodiscard]] virtio_gpu::RendererFactory with_cross_domain(virtio_gpu::RendererFactory others,
-                                                            cross_domain::Options options);
+                                                            const CrossDomainChoice& choice);
 
 }  // namespace swede

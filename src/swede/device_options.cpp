@@ -145,6 +145,15 @@ Result<GpuChoice> check_gpu(const std::optional<std::string>& value) {
     return choice;
 }
 
+Result<CrossDomainChoice> check_cross_domain(const CrossDomainArguments& arguments) {
+    CrossDomainChoice choice;
+    choice.wanted = arguments.wanted || arguments.wayland_socket_path;
+    if (arguments.wayland_socket_path)
+        choice.wayland_socket_path =
+            SWEDE_TRY(check_socket_path("--wayland-socket-path", *arguments.wayland_socket_path));
+    return choice;
+}
+
 Result<uint32_t> check_max_clients(const std::string& value) {
     const auto count = parse_number(value);
     if (!count || *count == 0 || *count > kMostClients)
@@ -198,11 +207,8 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
                           "QEMU's vhost-user-gpu passes no Vulkan; accepted is none");
         options.gpu.none = true;
     }
-    options.cross_domain = arguments.cross_domain || arguments.wayland_socket_path;
-    if (arguments.wayland_socket_path)
-        options.wayland_socket_path =
-            SWEDE_TRY(check_socket_path("--wayland-socket-path", *arguments.wayland_socket_path));
-    if (options.cross_domain && options.transport == Transport::kVhostUserGpu)
+    options.cross_domain = SWEDE_TRY(check_cross_domain(arguments.cross_domain));
+    if (options.cross_domain.wanted && options.transport == Transport::kVhostUserGpu)
         return fail(ErrorCode::kInvalidParameter,
                     "--cross-domain is not possible with {}, to which QEMU passes no blobs; "
                     "accepted is vhost-user.",

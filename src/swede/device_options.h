@@ -45,6 +45,18 @@ inline constexpr auto kLimitOptions = std::to_array<LimitOption>({
 });
 static_assert(kLimitOptions.size() == Budget::kKinds, "each budget has its option");
 
+/// --cross-domain and --wayland-socket-path as they were written.
+struct CrossDomainArguments {
+    bool wanted = false;
+    std::optional<std::string> wayland_socket_path;
+};
+
+/// What they say.
+struct CrossDomainChoice {
+    bool wanted = false;              ///< programs reach the host's compositor
+    std::string wayland_socket_path;  ///< its socket; empty: where libwayland finds it
+};
+
 /// The options of `swede device` as they were written; empty ones were not given.
 struct DeviceArguments {
     std::optional<std::string> socket_path;
@@ -56,8 +68,7 @@ struct DeviceArguments {
     std::optional<std::string> control_path;
     std::optional<std::string> max_clients;
     std::optional<std::string> gpu;
-    bool cross_domain = false;
-    std::optional<std::string> wayland_socket_path;
+    CrossDomainArguments cross_domain;
     std::array<std::optional<std::string>, kLimitOptions.size()> limits;
 };
 
@@ -79,8 +90,7 @@ struct DeviceOptions {
     std::string control_path;  ///< empty: none
     uint32_t max_clients = 1;  ///< connections served at once; above 1 for kLocal only
     GpuChoice gpu;
-    bool cross_domain = false;        ///< guests reach the host's compositor
-    std::string wayland_socket_path;  ///< its socket; empty: where libwayland finds it
+    CrossDomainChoice cross_domain;
     Budget::Limits limits{};
 };
 
@@ -98,6 +108,8 @@ inline constexpr uint32_t kMaxOutputEdge = 16384;  ///< px, each way
     const std::array<std::optional<std::string>, kLimitOptions.size()>& limits);
 /// The value of --gpu, if it is given.
 [[nodiscard]] Result<GpuChoice> check_gpu(const std::optional<std::string>& value);
+/// Either option asks for it.
+[[nodiscard]] Result<CrossDomainChoice> check_cross_domain(const CrossDomainArguments& arguments);
 /// The value of --max-clients.
 [[nodiscard]] Result<uint32_t> check_max_clients(const std::string& value);
 /// A path that a socket can have; `option` is for the sentence.

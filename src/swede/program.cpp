@@ -56,6 +56,16 @@ void add_gpu_option(CLI::App& verb, std::optional<std::string>& gpu) {
         ->type_name("GPU");
 }
 
+void add_cross_domain_options(CLI::App& verb, CrossDomainArguments& arguments, const char* who) {
+    verb.add_flag("--cross-domain", arguments.wanted,
+                  fmt::format("let {} connect to this desktop's Wayland compositor, as "
+                              "WAYLAND_DISPLAY names it",
+                              who));
+    verb.add_option("--wayland-socket-path", arguments.wayland_socket_path,
+                    "the same, with the compositor at this socket")
+        ->type_name("PATH");
+}
+
 void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
     verb.footer(kDeviceFooter);
     verb.add_option("--socket-path", arguments.socket_path, "listen for the VMM at this socket")
@@ -85,12 +95,7 @@ void add_device_options(CLI::App& verb, DeviceArguments& arguments) {
                     "serve \"swede control\" at this socket")
         ->type_name("PATH");
     add_gpu_option(verb, arguments.gpu);
-    verb.add_flag("--cross-domain", arguments.cross_domain,
-                  "let the guest's programs connect to this desktop's Wayland compositor, as "
-                  "WAYLAND_DISPLAY names it");
-    verb.add_option("--wayland-socket-path", arguments.wayland_socket_path,
-                    "the same, with the compositor at this socket")
-        ->type_name("PATH");
+    add_cross_domain_options(verb, arguments.cross_domain, "the guest's programs");
     verb.add_option(
             "--max-clients", arguments.max_clients,
             fmt::format("with local: connections served at once; default {}", kDefaultMaxClients))
@@ -118,6 +123,7 @@ void add_run_options(CLI::App& verb, RunArguments& arguments) {
                     "installed")
         ->type_name("FILE");
     add_gpu_option(verb, arguments.gpu);
+    add_cross_domain_options(verb, arguments.cross_domain, "the program");
     verb.add_option("--max-clients", arguments.max_clients,
                     fmt::format("connections served at once; default {}", kDefaultMaxClients))
         ->type_name("COUNT");

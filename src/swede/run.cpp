@@ -21,6 +21,7 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
+#include "swede/cross_domain.h"
 #include "swede/device_socket.h"
 #include "swede/file_limit.h"
 #include "swede/guest_files.h"
@@ -215,6 +216,11 @@ Result<RunOptions> check_run_arguments(const RunArguments& arguments) {
         options.socket = SWEDE_TRY(check_socket_path("--socket", path.string()));
     }
     options.gpu = SWEDE_TRY(check_gpu(arguments.gpu));
+    options.cross_domain = SWEDE_TRY(check_cross_domain(arguments.cross_domain));
+    if (options.cross_domain.wanted && !options.socket.empty())
+        return fail(ErrorCode::kInvalidParameter,
+                    "--cross-domain is not possible with --socket: it is for the device there to "
+                    "say.");
     options.limits = SWEDE_TRY(check_limits(arguments.limits));
     options.max_clients = SWEDE_TRY(
         check_max_clients(arguments.max_clients.value_or(std::string(kDefaultMaxClients))));
@@ -223,9 +229,9 @@ Result<RunOptions> check_run_arguments(const RunArguments& arguments) {
     options.file =
         SWEDE_TRY(find_program(options.command.front(), path == nullptr ? "/usr/bin:/bin" : path));
     SWEDE_TRY(check_preloadable(options.file));
-    if (!arguments.driver) {
+    if (!arguments.driver && !options.gpu.none) {
         options.driver = SWEDE_TRY(find_gfxstream_driver(vulkan_driver_folders()));
-    } else if (*arguments.driver != "none") {
+    } else if (arguments.driver && *arguments.driver != "none") {
         if (::access(arguments.driver->c_str(), R_OK) != 0)
             return fail(
                 ErrorCode::kInvalidParameter,
@@ -257,7 +263,8 @@ Result<int> run_with_device(const RunOptions& options, const RendererMaker& make
     UniqueFd listener = SWEDE_TRY(listen_unix(path));
     const SocketFile file(path);
     const auto server = SWEDE_TRY(local_socket::serve(
-        *loop, std::move(listener), {options.limits, renderers, options.max_clients}));
+        *loop, std::move(listener),
+        {options.limits, with_cross_domain(renderers, options.cross_domain), options.max_clients}));
     if (describe) fmt::print(stderr, "swede run: the GPU is {}\n", describe());
 
     const auto program =

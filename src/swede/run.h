@@ -26,6 +26,7 @@ struct RunArguments {
     std::optional<std::string> shim;
     std::optional<std::string> max_clients;
     std::optional<std::string> gpu;
+    CrossDomainArguments cross_domain;
     std::array<std::optional<std::string>, kLimitOptions.size()> limits;
     std::vector<std::string> command;  ///< the program and its arguments
 };
@@ -37,6 +38,7 @@ struct RunOptions {
     std::string shim;    ///< libswede-shim.so
     uint32_t max_clients = 0;
     GpuChoice gpu;
+    CrossDomainChoice cross_domain;
     Budget::Limits limits{};
     std::string file;  ///< of the program
     std::vector<std::string> command;

@@ -191,6 +191,7 @@ def test_driver_that_is_not_installed(tmp_path):
     answer = run("true", options=(), env=environment)
     if not list(pathlib.Path("/etc/vulkan/icd.d").glob("gfxstream*")):
         refused(answer, 126, "mesa-vulkan-drivers", "--driver")
+    assert run("true", options=("--gpu", "none"), env=environment).returncode == 0, "none is needed"
     folder = tmp_path / "vulkan" / "icd.d"
     folder.mkdir(parents=True)
     (folder / "lvp_icd.json").write_text("{}")
@@ -209,6 +210,10 @@ def test_driver_that_is_not_installed(tmp_path):
     (["--driver", "none", "--max-clients", "0"], ["--max-clients", "1 to 4096"]),
     (["--driver", "none", "--max-clients", "many"], ["--max-clients", '"many"']),
     (["--driver", "none", "--max-resources", "0"], ["--max-resources", "above 0"]),
+    (["--driver", "none", "--wayland-socket-path", ""], ["--wayland-socket-path", "1 to 107"]),
+    (["--driver", "none", "--wayland-socket-path", "x" * 108], ["--wayland-socket-path", "108"]),
+    (["--driver", "none", "--socket", "/gpu", "--cross-domain"], ["--cross-domain", "--socket"]),
+    (["--driver", "none", "--socket", "/gpu", "--wayland-socket-path", "/x"], ["--cross-domain", "--socket"]),
     (["--driver"], ["no option"]),
     (["--drivers", "none"], ['"--drivers" is no option']),
 ])

@@ -54,6 +54,8 @@ BAD_DEVICE_OPTIONS = [
     (["--gpu", "no such GPU"], ["--gpu", '"no such GPU"', "swede devices"]),
     (["--gpu", "0", "--transport", "vhost-user-gpu"], ["--gpu", '"0"', "none"]),
     (["--max-rings", "0"], ["--max-rings", '"0"', "above 0"]),
+    (["--wayland-socket-path", ""], ["--wayland-socket-path", '""', "1 to 107 bytes"]),
+    (["--cross-domain", "--transport", "vhost-user-gpu"], ["--cross-domain", "vhost-user-gpu", "vhost-user"]),
     (["--fd", "3"], ["--fd", "--socket-path", "exclude one another"]),
     (["--socket-path", "again.sock"], ["--socket-path"]),
     (["--hostmem"], ["--hostmem"]),
@@ -180,23 +182,25 @@ def test_help(verb):
     assert "Usage:" in answer.stdout
 
 
-def device_options():
-    return set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", run("device", "--help").stdout, re.M))
+def options_of(verb):
+    return set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", run(verb, "--help").stdout, re.M))
 
 
-def test_manual_page_has_each_option():
+@pytest.mark.parametrize("verb", ["device", "run"])
+def test_manual_page_has_each_option(verb):
     page = (REPOSITORY / "docs" / "man" / "swede.1").read_text().replace("\\-", "-")
-    assert len(device_options()) > 10
-    for option in device_options() - {"--help"}:
+    assert len(options_of(verb)) > 10
+    for option in options_of(verb) - {"--help"}:
         assert option in page, option
 
 
-def test_completion_offers_each_option():
+@pytest.mark.parametrize("verb", ["device", "run"])
+def test_completion_offers_each_option(verb):
     script = REPOSITORY / "packaging" / "swede.bash"
     answer = subprocess.run(
-        ["bash", "-c", f"source {script}; COMP_WORDS=(swede device --); COMP_CWORD=2; _swede; "
+        ["bash", "-c", f"source {script}; COMP_WORDS=(swede {verb} --); COMP_CWORD=2; _swede; "
          "printf '%s\\n' \"${COMPREPLY[@]}\""], capture_output=True, text=True, check=True)
-    assert set(answer.stdout.split()) == device_options()
+    assert set(answer.stdout.split()) - {"--"} == options_of(verb)
 
 
 # --- sockets that are handed over ---
