@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // One Wayland client, on the compositor's socket or on a cross-domain channel of the C library, so
 // that both can be timed:
-//   wayland_rows direct SOCKET sync COUNT | frames WIDTH HEIGHT COUNT
-//   wayland_rows LIBRARY SOCKET sync COUNT | frames WIDTH HEIGHT COUNT | calls COUNT
+//   wayland_rows direct SOCKET sync COUNT | frames WIDTH HEIGHT COUNT | paste-time
+//   wayland_rows LIBRARY SOCKET sync COUNT | frames WIDTH HEIGHT COUNT | paste-time | calls COUNT
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <rutabaga_gfx/rutabaga_gfx_ffi.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 static void need(int condition, const char* what, ...);
-#include "wayland_client.h"
+#include "cross_domain_messages.h"
+#include "wayland_measures.h"
 
 static void need(int condition, const char* what, ...) {
     if (condition) return;
@@ -33,8 +35,8 @@ static void need(int condition, const char* what, ...) {
 
 struct direct_connection {
     struct connection connection;  // first
-    int socket;
-    uint8_t data[EVENT_BYTES];
+    int socket, pipe;              // pipe: -1: none
+    uint8_t data[1 << 16];
 };
 
 static void send_directly(struct connection* connection, const void* data, uint32_t size,
@@ -55,12 +57,28 @@ static void send_directly(struct connection* connection, const void* data, uint3
     const ssize_t sent =
         sendmsg(((struct direct_connection*)connection)->socket, &message, MSG_NOSIGNAL);
     need(sent == (ssize_t)size, "send %u bytes", size);
+    if (file) close((int)file->id);
 }
 
 static struct received receive_directly(struct connection* connection) {
     struct direct_connection* const direct = (struct direct_connection*)connection;
-    const ssize_t size = recv(direct->socket, direct->data, sizeof direct->data, 0);
-    return (struct received){direct->data, size > 0 ? (uint32_t)size : 0, 0, 0};
+    struct pollfd look[] = {{direct->socket, POLLIN, 0}, {direct->pipe, POLLIN, 0}};
+    if (direct->pipe >= 0) need(poll(look, 2, -1) > 0, "wait for the socket and the pipe");
+    if (look[1].revents == 0) {
+        const ssize_t size = recv(direct->socket, direct->data, EVENT_BYTES, 0);
+        return (struct received){.data = direct->data, .size = size > 0 ? (uint32_t)size : 0};
+    }
+    const ssize_t size = read(direct->pipe, direct->data, sizeof direct->data);
+    need(size >= 0, "read a pipe");
+    return (struct received){
+        .data = direct->data, .size = (uint32_t)size, .of_pipe = 1, .hang_up = size == 0};
+}
+
+static struct identifier open_pipe_directly(struct connection* connection) {
+    int ends[2];
+    need(pipe2(ends, O_CLOEXEC) == 0, "make a pipe");
+    ((struct direct_connection*)connection)->pipe = ends[0];
+    return (struct identifier){.id = (uint32_t)ends[1]};
 }
 
 static uint8_t* allocate_directly(struct connection* connection, uint32_t size,
@@ -75,7 +93,7 @@ static uint8_t* allocate_directly(struct connection* connection, uint32_t size,
 
 static struct direct_connection connect_directly(const char* path) {
     struct direct_connection direct = {
-        {send_directly, receive_directly, allocate_directly}, -1, {0}};
+        {send_directly, receive_directly, allocate_directly, open_pipe_directly}, -1, -1, {0}};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     direct.socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -86,7 +104,7 @@ static struct direct_connection connect_directly(const char* path) {
 
 // --- the C library ---
 
-enum { CONTEXT = 1, QUERY = 1, RING, FIRST_IMAGE, PAGE = 4096, CAPSET = 5, SEND_HEAD = 352 };
+enum { CONTEXT = 1, QUERY = 1, RING, FIRST_IMAGE };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -119,39 +137,31 @@ struct library_connection {
 static uint8_t query[PAGE] __attribute__((aligned(PAGE)));
 static uint8_t ring[PAGE] __attribute__((aligned(PAGE)));
 
-static void submit(struct rutabaga* gpu, void* bytes, uint32_t size) {
-    struct rutabaga_command command = {.ctx_id = CONTEXT, .cmd_size = size, .cmd = bytes};
+static void submit(struct rutabaga* gpu, const void* bytes, uint32_t size) {
+    struct rutabaga_command command = {
+        .ctx_id = CONTEXT, .cmd_size = size, .cmd = (void*)(uintptr_t)bytes};
     need(call_submit_command(gpu, &command) == 0, "submit %u bytes", size);
 }
 
 static void send_by_library(struct connection* connection, const void* data, uint32_t size,
                             const struct identifier* file) {
-    uint8_t command[PAGE] = {0};
-    const uint32_t head[] = {4 | (SEND_HEAD + size) << 16, 0, file ? 1 : 0, size};
-    memcpy(command, head, sizeof head);
-    if (file) {
-        memcpy(command + 16, &file->id, 4);
-        memcpy(command + 16 + 4 * 28, &file->type, 4);
-    }
-    memcpy(command + SEND_HEAD, data, size);
-    submit(((struct library_connection*)connection)->gpu, command, SEND_HEAD + size);
+    uint8_t command[PAGE];
+    submit(((struct library_connection*)connection)->gpu, command,
+           make_send(command, data, size, file));
 }
 
 static struct received receive_by_library(struct connection* connection) {
     struct library_connection* const library = (struct library_connection*)connection;
-    uint32_t poll[] = {3 | 1 << 8 | 16 << 16, 0, 0, 0};
-    submit(library->gpu, poll, sizeof poll);
+    submit(library->gpu, poll_command, sizeof poll_command);
     const struct rutabaga_fence fence = {.flags = RUTABAGA_FLAG_FENCE | RUTABAGA_FLAG_INFO_RING_IDX,
                                          .fence_id = ++library->fence,
                                          .ctx_id = CONTEXT,
-                                         .ring_idx = 1};
+                                         .ring_idx = CHANNEL_RING};
     need(call_create_fence(library->gpu, &fence) == 0, "create a fence");
     pthread_mutex_lock(&mutex);
     while (reached != library->fence) pthread_cond_wait(&changed, &mutex);
     pthread_mutex_unlock(&mutex);
-    uint32_t size;
-    memcpy(&size, ring + 12, 4);
-    return (struct received){ring + SEND_HEAD, size, 0, 0};
+    return received_in(ring);
 }
 
 static void make_blob(struct rutabaga* gpu, uint32_t resource, uint32_t memory, uint64_t blob_id,
@@ -168,14 +178,11 @@ static void make_blob(struct rutabaga* gpu, uint32_t resource, uint32_t memory, 
 static uint8_t* allocate_by_library(struct connection* connection, uint32_t size,
                                     struct identifier* file) {
     struct library_connection* const library = (struct library_connection*)connection;
-    uint32_t ask[] = {2 | 24 << 16, 0, size, 1, 0x20203852 /* R8 */, 0x11};
-    submit(library->gpu, ask, sizeof ask);
-    uint64_t bytes;
-    uint32_t blob;
-    memcpy(&bytes, query + 40, 8);
-    memcpy(&blob, query + 48, 4);
-    *file = (struct identifier){library->next_image++, 1, 0};
-    make_blob(library->gpu, file->id, 2, blob, bytes, NULL);
+    const struct image_command ask = make_image(size);
+    submit(library->gpu, &ask, sizeof ask);
+    const struct image image = image_in(query, size);
+    *file = (struct identifier){library->next_image++, IDENTIFIER_BLOB, 0};
+    make_blob(library->gpu, file->id, 2, image.blob, image.size, NULL);
     struct rutabaga_mapping mapping;
     need(call_resource_map(library->gpu, file->id, &mapping) == 0, "map an image");
     return mapping.ptr;
@@ -189,20 +196,23 @@ static struct library_connection connect_by_library(const char* file, const char
     need(call_##name != NULL, "rutabaga_" #name);
     FUNCTIONS(FIND)
     struct library_connection library = {
-        {send_by_library, receive_by_library, allocate_by_library}, NULL, 0, FIRST_IMAGE};
+        {send_by_library, receive_by_library, allocate_by_library, read_pipe},
+        NULL,
+        0,
+        FIRST_IMAGE};
     struct rutabaga_channel channel = {path, RUTABAGA_CHANNEL_TYPE_WAYLAND};
     struct rutabaga_channels channels = {&channel, 1};
-    const struct rutabaga_builder builder = {.capset_mask = 1 << CAPSET,
+    const struct rutabaga_builder builder = {.capset_mask = 1 << CROSS_DOMAIN_CAPSET,
                                              .wsi = RUTABAGA_WSI_SURFACELESS,
                                              .fence_cb = fence_reached,
                                              .channels = &channels};
     need(call_init(&builder, &library.gpu) == 0 &&
-             call_context_create(library.gpu, CONTEXT, CAPSET, "bench", 5) == 0,
+             call_context_create(library.gpu, CONTEXT, CROSS_DOMAIN_CAPSET, "bench", 5) == 0,
          "make an instance");
     make_blob(library.gpu, QUERY, 1, 0, PAGE, query);
     make_blob(library.gpu, RING, 1, 0, PAGE, ring);
-    uint32_t init[] = {1 | 20 << 16, 0, QUERY, RING, 1};
-    submit(library.gpu, init, sizeof init);
+    const struct init_command init = make_init(QUERY, RING);
+    submit(library.gpu, &init, sizeof init);
     return library;
 }
 
@@ -226,7 +236,8 @@ static void measure_calls(struct rutabaga* gpu, uint32_t count) {
 
 int main(int argc, char** argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    need(argc > 4, "usage: wayland_rows direct|LIBRARY SOCKET sync|frames|calls NUMBERS");
+    need(argc > 3,
+         "usage: wayland_rows direct|LIBRARY SOCKET sync|frames|paste-time|calls NUMBERS");
     uint32_t numbers[3] = {0};
     for (int i = 4; i < argc && i < 7; ++i) numbers[i - 4] = (uint32_t)strtoul(argv[i], NULL, 0);
     struct direct_connection direct;
@@ -244,9 +255,6 @@ int main(int argc, char** argv) {
         }
     }
     struct client client = connect_client(connection);
-    if (strcmp(argv[3], "sync") == 0)
-        measure_syncs(&client, numbers[0]);
-    else
-        measure_frames(&client, numbers[0], numbers[1], numbers[2]);
+    need(measure(&client, argv[3], numbers[0], numbers[1], numbers[2]), "unknown word %s", argv[3]);
     return 0;
 }

@@ -48,6 +48,14 @@ def test_a_round_trip(machine):
     assert re.search(r"SWEDE sync count=200 p50_us=", output)
 
 
+def test_two_connections_of_one_program(machine):
+    assert "SWEDE ok=1" in machine.guest.check("swede_wayland twice 20", timeout=60)
+
+
+def test_a_keymap_goes_both_ways(machine):
+    assert 'text="xkb_keymap" has_key=1' in machine.guest.check("swede_wayland keymap", timeout=60)
+
+
 def test_a_window_is_on_the_desktop_pixel_for_pixel(machine, sway):
     before = objects(machine)
     machine.guest.check(f"swede_wayland show {WIDTH} {HEIGHT} 5 > /tmp/window 2>&1 & echo $! > /tmp/window.pid; "
@@ -85,6 +93,15 @@ def test_what_the_desktop_copies_is_pasted_in_the_guest(machine, sway, size):
     machine.guest.check(f"[ $(wc -c < /tmp/paste) = {size} ]")
     expected = subprocess.run(["md5sum"], input=text, stdout=subprocess.PIPE, check=True).stdout.split()[0].decode()
     assert expected in machine.guest.check("md5sum /tmp/paste")
+
+
+def test_what_the_guest_copies_is_pasted_on_the_desktop(machine, sway):
+    machine.guest.check("seq 100000 | swede_wayland copy > /tmp/copy 2>&1 & echo $! > /tmp/copy.pid; n=0; "
+                        "until grep -q SWEDE /tmp/copy; do n=$((n+1)); [ $n -gt 600 ] && break; sleep 0.05; done; "
+                        "grep -q ready=1 /tmp/copy")
+    pasted = sway.run("wl-paste", "--no-newline", "-t", "text/plain;charset=utf-8")
+    assert pasted == "".join(f"{number}\n" for number in range(1, 100001)).encode()
+    machine.guest.check("kill $(cat /tmp/copy.pid)")
 
 
 def test_a_program_hears_of_the_compositors_end(machine, sway):

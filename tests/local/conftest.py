@@ -40,9 +40,10 @@ def compile_program(source, target, *flags):
 
 @pytest.fixture(scope="session", name="programs")
 def built_programs(tmp_path_factory):
-    """The folder with shim_client, and with the guests' programs that need no screen."""
+    """The folder with shim_client and event_client, and with the guests' programs that need no screen."""
     folder = tmp_path_factory.mktemp("programs")
-    compile_program(PROGRAMS / "shim_client.c", folder / "shim_client")
+    for name in ("shim_client", "event_client"):
+        compile_program(PROGRAMS / f"{name}.c", folder / name)
     for name in ("swede_features", "swede_blobs", "swede_fences"):
         compile_program(GUEST_PROGRAMS / f"{name}.c", folder / name)
     return folder

@@ -18,6 +18,12 @@ def test_case(programs, case):
     assert (answer.returncode, answer.stdout) == (0, "ok\n"), answer
 
 
+@pytest.mark.parametrize("case", ["events", "many", "nonblocking", "refused", "lost"])
+def test_events_of_polled_rings(programs, case):
+    answer = run(programs / "event_client", case)
+    assert (answer.returncode, answer.stdout) == (0, "ok\n"), answer
+
+
 @pytest.mark.parametrize("name", ["swede_features", "swede_blobs", "swede_fences"])
 def test_program_of_the_guest_tests(programs, name):
     answer = run(programs / name)

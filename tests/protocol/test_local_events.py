@@ -3,7 +3,7 @@
 make of them."""
 
 import errno
-import os
+import itertools
 import socket
 import subprocess
 import sys
@@ -14,6 +14,7 @@ import pytest
 from local_client import (CAPSET, CONTEXT_INIT, DELAY, EVENT, EXEC_RING, EXECBUFFER, REFUSE, SECONDS, STALL_RING,
                           Gone, LocalClient, Refused, command, is_reached)
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
+from test_local_bad import open_files
 
 TRANSPORT = "local"
 DEVICE_PROGRAM = "tests/programs/swede-test-device"
@@ -156,23 +157,12 @@ def test_file_without_a_polled_ring(client):
     ends(client)
 
 
-def files_of_other_kinds():
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams, \
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as internet, \
-            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lonely:
-        read, write = os.pipe()
-        memory = os.memfd_create("file")
-        for fd in (datagrams.fileno(), internet.fileno(), lonely.fileno(), read, write, memory):
-            yield fd
-        for fd in (read, write, memory):
-            os.close(fd)
-
-
 def test_file_of_the_wrong_kind(device):
-    for fd in files_of_other_kinds():
-        with LocalClient(device.socket_path) as client:
-            client.send(CONTEXT_INIT, client.context_body(poll_rings=2), [fd])
-            ends(client)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lonely:
+        for fd in itertools.chain([lonely.fileno()], open_files()):
+            with LocalClient(device.socket_path) as client:
+                client.send(CONTEXT_INIT, client.context_body(poll_rings=2), [fd])
+                ends(client)
 
 
 def test_socket_of_another_process(device, client, tmp_path):

@@ -1,37 +1,101 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Wayland client in the guest, straight on cross-domain, without a proxy and without libwayland:
 //   swede_wayland show WIDTH HEIGHT SEED    a window with a pattern that the host computes too;
-//   stays
-//                                           until killed
+//                                           stays until killed
 //   swede_wayland import FILE WIDTH HEIGHT ROW
 //                                           a window of an inherited dma-buf with rows of ROW
 //                                           bytes, which may be another renderer's; likewise
+//   swede_wayland keymap [write]            gives the seat a keymap and reads it back; then writes
+//                                           where it is to be read
+//   swede_wayland paste                     what the desktop has copied, to standard output
+//   swede_wayland copy                      standard input is copied; stays until killed
+//   swede_wayland twice COUNT               round trips on two connections in turn
+// and what is measured:
 //   swede_wayland sync COUNT                times of wl_display.sync
 //   swede_wayland frames WIDTH HEIGHT COUNT frames a second of a window that draws all of it anew
-//   swede_wayland paste                     what the desktop has copied, to standard output
+//   swede_wayland paste-time                of what the desktop has copied
 #include "cross_domain.h"
 #include "pattern.h"
-#include "wayland_client.h"
+#include "wayland_measures.h"
 
-struct cross_domain_connection {
-    struct connection connection;  // first
-    struct channel channel;
-};
+enum { SEAT_KEYBOARD = 2, XKB_V1 = 1 };
 
-static struct channel* channel_of(struct connection* connection) {
-    return &((struct cross_domain_connection*)connection)->channel;
+static void stay(struct client* client, const struct window* window) {
+    show_window(client, window);
+    printf("SWEDE ready=1\n");
+    for (;;) read_events(client);
 }
-static void send_on(struct connection* connection, const void* data, uint32_t size,
-                    const struct identifier* file) {
-    send_bytes(channel_of(connection), data, size, file, file ? 1 : 0);
+
+static void show(struct client* client, uint32_t width, uint32_t height, uint32_t seed) {
+    const struct window window = open_window(client, width, height);
+    for (uint32_t y = 0; y < height; ++y)
+        for (uint32_t x = 0; x < width; ++x)
+            window.pixels[y * width + x] = pattern(seed, x, y) & 0xffffff;
+    stay(client, &window);
 }
-static struct received receive_from(struct connection* connection) {
-    const struct message message = next_message(channel_of(connection));
-    return (struct received){message.data, message.size, message.command == COMMAND_READ,
-                             message.hang_up != 0};
+
+static void round_trip_keymap(struct client* client, struct channel* channel, int and_write) {
+    static const char keymap[] =
+        "xkb_keymap { xkb_keycodes { <A> = 38; }; xkb_types { virtual_modifiers NumLock; type "
+        "\"ONE_LEVEL\" { modifiers = none; }; }; xkb_compatibility { }; xkb_symbols { key <A> { [ "
+        "a "
+        "] }; }; };";
+    seat_id = bind_global(client, client->seat, "wl_seat", 1);
+    const uint32_t manager =
+        bind_global(client, client->virtual_keyboard, "zwp_virtual_keyboard_manager_v1", 1);
+    const uint32_t keyboard = client->next_id++;
+    REQUEST(client, manager, 0, seat_id, keyboard);
+    struct identifier file;
+    memcpy(client->connection->allocate(client->connection, sizeof keymap, &file), keymap,
+           sizeof keymap);
+    struct request give = begin(keyboard, 0);
+    number(&give, XKB_V1);
+    number(&give, sizeof keymap);
+    finish(client, &give, &file);
+    while ((client->abilities & SEAT_KEYBOARD) == 0) read_events(client);
+    keyboard_id = client->next_id++;
+    REQUEST(client, seat_id, 1, keyboard_id);
+    while (client->file_size == 0 || client->file.id == 0) read_events(client);
+    uint8_t* const text = map_received(channel, &client->file, client->file_size);
+    need(text[client->file_size - 1] == 0, "a keymap that ends");
+    printf("SWEDE keymap size=%u text=\"%.10s\" has_key=%d\n", client->file_size, (const char*)text,
+           strstr((const char*)text, "<A>") != NULL);
+    if (and_write) *(volatile uint8_t*)text = 'X';
 }
-static uint8_t* allocate_on(struct connection* connection, uint32_t size, struct identifier* file) {
-    return allocate_shared(channel_of(connection), size, file);
+
+static void copy(struct client* client, struct channel* channel) {
+    size_t size = 0, room = 1 << 20;
+    uint8_t* data = malloc(room);
+    for (size_t got; (got = fread(data + size, 1, room - size, stdin)) != 0;) {
+        size += got;
+        if (size == room) data = realloc(data, room *= 2);
+    }
+    open_clipboard(client);
+    const uint32_t source = client->next_id++;
+    REQUEST(client, data_control_manager, 0, source);
+    struct request offer = begin(source, 0);
+    text(&offer, CLIPBOARD_TYPE);
+    finish(client, &offer, NULL);
+    REQUEST(client, data_device_id, 0, source);
+    round_trip(client);
+    printf("SWEDE ready=1\n");
+    for (;;) {
+        read_events(client);
+        if (client->file.id == 0) continue;
+        need(client->file.type == IDENTIFIER_WRITE_PIPE, "a pipe to write");
+        write_pipe(channel, client->file.id, data, size);
+        client->file.id = 0;
+    }
+}
+
+static void round_trips_on_two(struct client* first, uint32_t count) {
+    struct channel channel = open_channel();
+    struct client second = connect_client(&channel.connection);
+    for (uint32_t i = 0; i < count; ++i) {
+        round_trip(first);
+        round_trip(&second);
+    }
+    printf("SWEDE ok=1\n");
 }
 
 int main(int argc, char** argv) {
@@ -40,45 +104,28 @@ int main(int argc, char** argv) {
     const uint32_t b = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
     const uint32_t c = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : 0;
     const uint32_t d = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 0) : 0;
-    need(argc > 1, "usage: swede_wayland show|import|sync|frames|paste ...");
-    struct cross_domain_connection connection = {{send_on, receive_from, allocate_on},
-                                                 open_channel(CHANNEL_WAYLAND)};
-    struct client client = connect_client(&connection.connection);
+    need(argc > 1,
+         "usage: swede_wayland show|import|keymap|paste|copy|twice|sync|frames|paste-time ...");
+    struct channel channel = open_channel();
+    struct client client = connect_client(&channel.connection);
     if (strcmp(argv[1], "show") == 0) {
-        struct window window = open_window(&client, a, b);
-        for (uint32_t y = 0; y < b; ++y)
-            for (uint32_t x = 0; x < a; ++x) window.pixels[y * a + x] = pattern(c, x, y) & 0xffffff;
-        show_window(&client, &window);
-        printf("SWEDE ready=1\n");
-        for (;;) read_events(&client);
-    }
-    if (strcmp(argv[1], "import") == 0) {
-        const struct identifier pixels = import_file(&connection.channel, (int)a);
+        show(&client, a, b, c);
+    } else if (strcmp(argv[1], "import") == 0) {
+        const struct identifier pixels = import_file(&channel, (int)a);
         const struct window window = open_window_of(&client, b, c, d, &pixels);
-        show_window(&client, &window);
-        printf("SWEDE ready=1\n");
-        for (;;) read_events(&client);
+        stay(&client, &window);
+    } else if (strcmp(argv[1], "keymap") == 0) {
+        round_trip_keymap(&client, &channel, argc > 2);
+    } else if (strcmp(argv[1], "paste") == 0) {
+        setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+        client.output = stdout;
+        paste(&client, wait_for_offer(&client));
+    } else if (strcmp(argv[1], "copy") == 0) {
+        copy(&client, &channel);
+    } else if (strcmp(argv[1], "twice") == 0) {
+        round_trips_on_two(&client, a);
+    } else {
+        need(measure(&client, argv[1], a, b, c), "unknown word %s", argv[1]);
     }
-    if (strcmp(argv[1], "sync") == 0) {
-        measure_syncs(&client, a);
-        return 0;
-    }
-    if (strcmp(argv[1], "frames") == 0) {
-        measure_frames(&client, a, b, c);
-        return 0;
-    }
-    need(strcmp(argv[1], "paste") == 0, "unknown word %s", argv[1]);
-    const uint32_t seat = bind_global(&client, client.seat, "wl_seat", 1);
-    const uint32_t manager =
-        bind_global(&client, client.data_control, "zwlr_data_control_manager_v1", 1);
-    data_device_id = client.next_id++;
-    REQUEST(&client, manager, 1, data_device_id, seat);
-    while (client.offer == 0) read_events(&client);
-    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-    struct request receive = begin(client.offer, 0);
-    text(&receive, "text/plain;charset=utf-8");
-    const struct identifier pipe = {0x80000001, IDENTIFIER_READ_PIPE, 0};
-    finish(&client, &receive, &pipe);
-    while (!client.ended) read_events(&client);
     return 0;
 }

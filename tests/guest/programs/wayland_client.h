@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { EVENT_BYTES = 4096 };  // the most that a message of the compositor has, and one event
 
@@ -23,7 +22,8 @@ struct received {
     const uint8_t* data;  // until the next one is asked for
     uint32_t size;        // 0: the end
     int of_pipe;
-    int hang_up;  // of the pipe
+    int hang_up;             // of the pipe
+    struct identifier file;  // that came along; id 0: none
 };
 
 struct connection {
@@ -32,9 +32,11 @@ struct connection {
     struct received (*receive)(struct connection*);  // waits
     // Memory that the compositor can share, mapped, and its file.
     uint8_t* (*allocate)(struct connection*, uint32_t size, struct identifier* file);
+    // The end to send of a pipe that receive() reads; one at a time.
+    struct identifier (*open_pipe)(struct connection*);
 };
 
-enum { DISPLAY = 1, REGISTRY };
+enum { DISPLAY = 1, REGISTRY, FIRST_OF_SERVER = 0xff000000 };
 
 struct client {
     struct connection* connection;
@@ -42,11 +44,17 @@ struct client {
     uint32_t input_size;
     uint32_t next_id;
     // From the registry: names and versions of what we use.
-    uint32_t compositor, shm, wm_base, seat, data_control;
+    uint32_t compositor, shm, wm_base, seat, data_control, virtual_keyboard;
     // What events told.
-    uint32_t done;    // the last callback that was done
-    uint32_t serial;  // of the last configure
-    uint32_t offer;   // of the selection
+    uint32_t done;           // the last callback that was done
+    uint32_t serial;         // of the last configure
+    uint32_t offer;          // of the selection
+    uint32_t abilities;      // of the seat
+    struct identifier file;  // the last that came; id 0: none, or it was taken
+    uint32_t file_size;      // as the keymap's event tells it
+    // The pipe that is read: where its bytes go (NULL: nowhere), how many came, whether all did.
+    FILE* output;
+    uint64_t piped;
     int ended;
 };
 
@@ -101,7 +109,7 @@ static uint32_t bind_global(struct client* client, uint32_t name, const char* in
 // --- events ---
 
 // Objects whose events we read; 0: none yet.
-static uint32_t wm_base_id, shell_surface_id, data_device_id;
+static uint32_t wm_base_id, shell_surface_id, data_device_id, seat_id, keyboard_id;
 
 static void registry_global(struct client* client, const uint32_t* body) {
     static const struct {
@@ -111,7 +119,8 @@ static void registry_global(struct client* client, const uint32_t* body) {
                   {"wl_shm", offsetof(struct client, shm)},
                   {"xdg_wm_base", offsetof(struct client, wm_base)},
                   {"wl_seat", offsetof(struct client, seat)},
-                  {"zwlr_data_control_manager_v1", offsetof(struct client, data_control)}};
+                  {"zwlr_data_control_manager_v1", offsetof(struct client, data_control)},
+                  {"zwp_virtual_keyboard_manager_v1", offsetof(struct client, virtual_keyboard)}};
     const char* const interface = (const char*)&body[2];
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; ++i)
         if (strcmp(interface, wanted[i].interface) == 0)
@@ -132,18 +141,24 @@ static void event(struct client* client, uint32_t object, uint32_t opcode, const
         client->serial = body[0];
     else if (object == data_device_id && opcode == 1)
         client->offer = body[0];
-    else if (opcode == 0 && object > client->done)
+    else if (object == seat_id)
+        client->abilities = opcode == 0 ? body[0] : client->abilities;
+    else if (object == keyboard_id && opcode == 0)
+        client->file_size = body[1];
+    else if (opcode == 0 && object > client->done && object < FIRST_OF_SERVER)
         client->done = object;  // a callback, or an event of one that nobody waits for
 }
 
 static void read_events(struct client* client) {
     const struct received received = client->connection->receive(client->connection);
     if (received.of_pipe) {
-        fwrite(received.data, 1, received.size, stdout);
+        if (client->output) fwrite(received.data, 1, received.size, client->output);
+        client->piped += received.size;
         client->ended = received.hang_up;
         return;
     }
-    need(received.size != 0, "the compositor ended the connection");
+    need(received.size != 0 || received.file.id != 0, "the compositor ended the connection");
+    if (received.file.id != 0) client->file = received.file;
     memcpy(client->input + client->input_size, received.data, received.size);
     client->input_size += received.size;
     uint32_t at = 0;
@@ -233,44 +248,4 @@ static void show_window(struct client* client, const struct window* window) {
     REQUEST(client, window->surface, 3, callback);
     simple(client, window->surface, 6, 0, NULL);
     wait_for_callback(client, callback);
-}
-
-// --- measuring ---
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-static int compare_doubles(const void* a, const void* b) {
-    const double x = *(const double*)a, y = *(const double*)b;
-    return (x > y) - (x < y);
-}
-
-// Times of wl_display.sync.
-static void measure_syncs(struct client* client, uint32_t count) {
-    double* const times = calloc(count, sizeof *times);
-    for (uint32_t i = 0; i < count; ++i) {
-        const double start = now();
-        round_trip(client);
-        times[i] = (now() - start) * 1e6;
-    }
-    qsort(times, count, sizeof *times, compare_doubles);
-    printf("SWEDE sync count=%u p50_us=%.1f p99_us=%.1f\n", count, times[count / 2],
-           times[count * 99 / 100]);
-    free(times);
-}
-
-// Frames a second of a window that draws all of it anew.
-static void measure_frames(struct client* client, uint32_t width, uint32_t height, uint32_t count) {
-    struct window window = open_window(client, width, height);
-    show_window(client, &window);
-    const double start = now();
-    for (uint32_t i = 0; i < count; ++i) {
-        for (uint32_t pixel = 0; pixel < width * height; ++pixel)
-            window.pixels[pixel] = pixel * 3 + i;
-        show_window(client, &window);
-    }
-    printf("SWEDE frames=%u per_second=%.1f\n", count, count / (now() - start));
 }

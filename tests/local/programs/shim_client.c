@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <xf86drm.h>
 
+#include "cases.h"
 #include "virtgpu.h"
 
 enum { WAIT_NOT = 1 };
@@ -529,10 +530,7 @@ static int check_hang(void) {
     return 0;
 }
 
-static const struct {
-    const char* name;
-    int (*check)(void);
-} cases[] = {
+static const struct test_case cases[] = {
     {"devices", check_devices}, {"files", check_files},      {"buffers", check_buffers},
     {"threads", check_threads}, {"fences", check_fences},    {"prime", check_prime},
     {"fork", check_fork},       {"opens", check_many_opens}, {"lost", check_lost},
@@ -540,13 +538,5 @@ static const struct {
 };
 
 int main(int argc, char** argv) {
-    setvbuf(stdout, NULL, _IONBF, 0);
-    for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof cases[0]; ++i)
-        if (strcmp(argv[1], cases[i].name) == 0) {
-            need(cases[i].check() == 0, "%s", argv[1]);
-            printf("ok\n");
-            return 0;
-        }
-    need(0, "a case that is known");
-    return 1;
+    return run_case(cases, sizeof cases / sizeof cases[0], argc, argv);
 }
