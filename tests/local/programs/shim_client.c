@@ -18,9 +18,6 @@ enum { WAIT_NOT = 1 };
 struct virtgpu_wait {
     uint32_t handle, flags;
 };
-struct virtgpu_resource_info {
-    uint32_t handle, resource, size, memory;
-};
 struct virtgpu_resource_create {
     uint32_t target, format, bind, width, height, depth, array_size, last_level, nr_samples, flags;
     uint32_t handle, resource, size, stride;
@@ -55,7 +52,6 @@ struct sync_fence {
     uint64_t timestamp;
 };
 #define IOCTL_WAIT DRM_IOWR(DRM_COMMAND_BASE + 0x08, struct virtgpu_wait)
-#define IOCTL_RESOURCE_INFO DRM_IOWR(DRM_COMMAND_BASE + 0x05, struct virtgpu_resource_info)
 #define IOCTL_RESOURCE_CREATE DRM_IOWR(DRM_COMMAND_BASE + 0x04, struct virtgpu_resource_create)
 #define IOCTL_CREATE_BLOB_LONG DRM_IOWR(DRM_COMMAND_BASE + 0x0a, struct virtgpu_create_blob_long)
 #define IOCTL_EXECUTE_SHORT DRM_IOWR(DRM_COMMAND_BASE + 0x02, struct virtgpu_execute_short)
@@ -201,7 +197,8 @@ static int check_buffers(void) {
     need(blob.words[0] == 40 && blob.words[3] == 43, "the renderer's words");
     struct virtgpu_resource_info info = {.handle = blob.handle};
     need(ioctl(node, IOCTL_RESOURCE_INFO, &info) == 0, "resource_info");
-    need(info.size == 8192 && info.memory == BLOB_HOST3D && info.resource == blob.resource, "info");
+    need(info.size == 8192 && info.blob_memory == BLOB_HOST3D && info.resource == blob.resource,
+         "info");
 
     // A part of it, and what lies outside.
     struct virtgpu_map place = {.handle = blob.handle};
@@ -385,7 +382,8 @@ static int import_and_draw(int socket) {
     need(drmPrimeFDToHandle(node, fd, &handle) == 0, "import");
     need(drmPrimeFDToHandle(node, fd, &again) == 0 && again == handle, "import once more");
     struct virtgpu_resource_info info = {.handle = handle};
-    need(ioctl(node, IOCTL_RESOURCE_INFO, &info) == 0 && info.memory == 0, "info of the import");
+    need(ioctl(node, IOCTL_RESOURCE_INFO, &info) == 0 && info.blob_memory == 0,
+         "info of the import");
     run(node, (struct swede_test_command){SWEDE_TEST_FILL, 0, info.resource, 1000, 0, 16}, "fill");
     need(map(node, handle, 16384)[15] == 1015, "the import's memory");
     need(write(socket, "d", 1) == 1, "tell");
