@@ -2,6 +2,7 @@
 """Builds small C programs so that they run in any guest."""
 
 import pathlib
+import re
 import subprocess
 
 import lab
@@ -33,6 +34,25 @@ def with_libraries(program, names):
         if arrow and name.split(".so")[0] in names:
             files[f"/swede/lib/{name}"] = pathlib.Path(rest.split(" (")[0]).resolve()
     return files
+
+
+def with_all_libraries(programs, folder):
+    """Programs of this machine for any guest, with all that they are linked to; returns {path in the
+    guest: file}. Run them as `/swede/host/run PROGRAM`."""
+    files = {}
+    for program in map(pathlib.Path, programs):
+        files[f"/swede/host/{program.name}"] = program.resolve()
+        for line in subprocess.run(["ldd", program], capture_output=True, text=True,
+                                   check=True).stdout.splitlines():
+            path = re.search(r"(/\S+) \(0x", line)
+            if path:
+                library = pathlib.Path(path[1])
+                files[f"/swede/host/{library.name}"] = library.resolve()
+    run = pathlib.Path(folder) / "run"
+    run.write_text("#!/bin/sh\nexec /swede/host/ld-linux-x86-64.so.2 --library-path /swede/host "
+                   '/swede/host/"$@"\n')
+    run.chmod(0o755)
+    return files | {"/swede/host/run": run}
 
 
 def build_preloads(folder):

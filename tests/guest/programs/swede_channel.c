@@ -72,14 +72,14 @@ static void open_next(void) {
     uint32_t number = 0;
     while (number < CONTEXTS && (contexts[number].is_open || contexts[number].asked)) ++number;
     need(number < CONTEXTS, "%d contexts are open", CONTEXTS);
-    contexts[number] = (struct context){.channel = open_channel(CHANNEL_WAYLAND), .is_open = 1};
+    contexts[number] = (struct context){.channel = open_channel(), .is_open = 1};
     answer_number(number);
 }
 
 static void connect_again(struct context* context) {
-    const uint32_t command[] = {COMMAND_INIT | 20 << 16, 0, context->channel.query_id,
-                                context->channel.ring_id, CHANNEL_WAYLAND};
-    execute(context->channel.node, command, sizeof command, 0, 0, NULL);
+    const struct init_command command =
+        make_init(context->channel.query_id, context->channel.ring_id);
+    execute(context->channel.node, &command, sizeof command, 0, 0, NULL);
     answer_number(0);
 }
 
@@ -95,10 +95,9 @@ static void submit_commands(struct context* context) {
 }
 
 static void ask(struct context* context) {
-    const uint32_t command[] = {COMMAND_POLL | CHANNEL_RING << 8 | 16 << 16, 0, 0, 0};
     need(context->asked == 0, "one POLL at a time");
-    execute(context->channel.node, command, sizeof command, EXECUTE_FENCE_OUT | EXECUTE_RING,
-            CHANNEL_RING, &context->asked);
+    execute(context->channel.node, poll_command, sizeof poll_command,
+            EXECUTE_FENCE_OUT | EXECUTE_RING, CHANNEL_RING, &context->asked);
     answer_number(0);
 }
 
