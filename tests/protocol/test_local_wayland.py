@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local socket on a real compositor: the tests of test_cross_domain_sway.py with a program's connection
-in the place of a guest."""
+"""Real compositors through the local socket: each client is a program's connection of its own."""
 
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
 from local_cross_domain import LocalDoor
-from test_cross_domain_sway import *  # pylint: disable=wildcard-import,unused-wildcard-import
-from test_cross_domain_sway import LINK
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
+from wayland_cases import *  # pylint: disable=wildcard-import,unused-wildcard-import
 
 TRANSPORT = "local"
 DEVICE_PROGRAM = "tests/programs/swede-test-device"
+LINK = pathlib.Path(tempfile.mkdtemp(prefix="swede-link-")) / "compositor"
 DEVICE_ARGUMENTS = ["--wayland-socket-path", str(LINK)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folder():
+    yield
+    shutil.rmtree(LINK.parent)
+
+
 @pytest.fixture
-def door(device, sway):  # pylint: disable=redefined-outer-name,unused-argument,function-redefined
+def door(device):
     made = LocalDoor(device.socket_path)
     yield made
     made.close()
