@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "swede/cross_domain.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -19,27 +20,31 @@ virtio_gpu::RendererFactory with_cross_domain(virtio_gpu::RendererFactory others
                                               const CrossDomainChoice& choice) {
     if (!choice.wanted) return others;
     cross_domain::Options options{{{.path = choice.wayland_socket_path}}};
-    return [others = std::move(others), options = std::move(options)](
-               const virtio_gpu::RendererSetting& setting) -> Result<Renderers> {
+    // With the first guest, and once: a driver of GBM's takes long to load. Guests of a process
+    // have one thread, whose the images are.
+    std::optional<Result<cross_domain::Options>> with_memory;
+    return [others = std::move(others), options = std::move(options),
+            with_memory = std::move(with_memory)](
+               const virtio_gpu::RendererSetting& setting) mutable -> Result<Renderers> {
         Renderers renderers;
         if (others) renderers = SWEDE_TRY(others(setting));
         // It would be a thread that serves nobody.
         if (setting.only_capset && *setting.only_capset != wire::cross_domain::kCapsetId &&
             !renderers.empty())
             return renderers;
-        // Made for each guest: who makes images belongs to the guest's thread.
-        auto own = setting.static_window
-                       ? cross_domain::with_static_window(options)
-                       : Result<cross_domain::Options>(cross_domain::with_images(options));
-        if (!own) {
+        if (!with_memory || !*with_memory)  // udmabuf may have come
+            with_memory = setting.static_window
+                              ? cross_domain::with_static_window(options)
+                              : Result<cross_domain::Options>(cross_domain::with_images(options));
+        if (!*with_memory) {
             log_.warn(
                 "The guest gets no cross-domain: this door's window shows no memory of others of "
                 "the host without udmabuf. {} --transport vhost-user needs none.",
-                own.error().message);
+                with_memory->error().message);
             return renderers;
         }
         renderers.push_back(SWEDE_TRY(cross_domain::CrossDomainRenderer::create(
-            *std::move(own), setting.sink, setting.budget)));
+            **with_memory, setting.sink, setting.budget)));
         return renderers;
     };
 }
