@@ -19,6 +19,7 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SETTLE_SECONDS = 10
+pytest.register_assert_rewrite("cross_domain_cases", "wayland_cases")
 
 
 def build_folder():

@@ -4,7 +4,7 @@ module imports all of it, says SOCKET, where the device looks for the compositor
 
     channel(context)             a context that is not connected yet (a CrossDomain)
     map(channel, resource, size) the memory of a blob as a program in the guest has it: slices
-    MOST_BYTES                   of a file that a guest may have at once
+    MOST_BYTES                   that a guest may have of a file at once
 
 The fixture's end shows that nothing was left behind."""
 

@@ -3,6 +3,7 @@
 context with its rings, as the programs in guests make it."""
 
 import struct
+import zlib
 
 from virtio_gpu_driver import BLOB_FLAG_MAPPABLE, BLOB_FLAG_SHAREABLE, BLOB_MEM_GUEST, OK_NODATA
 from virtio_gpu_driver import FLAG_FENCE, RESOURCE_CREATE_BLOB, header
@@ -34,6 +35,10 @@ def send_command(data, identifiers=(), count=28):
         columns[0][i], columns[1][i] = identifier, kind
     arrays = struct.pack(f"<{3 * count}I", *columns[0], *columns[1], *[0] * count)
     return command(SEND, struct.pack("<II", len(identifiers), len(data)) + arrays + data)
+
+
+def write_command(identifier, data, hang_up=False):
+    return command(WRITE, struct.pack("<4I", identifier, hang_up, len(data), 0) + data)
 
 
 class Message:
@@ -94,15 +99,37 @@ class CrossDomain:
     def send(self, data, identifiers=()):
         return self.submit(send_command(data, identifiers))
 
-    def flood(self, data, count):
-        """The same SEND so many times, whatever is answered."""
+    def repeat(self, data, count):
+        """The same commands so many times, whatever is answered."""
         for _ in range(count):
-            self.send(data)
+            self.submit(data)
+
+    def flood(self, data, count):
+        self.repeat(send_command(data), count)
 
     def write(self, identifier, data, hang_up=False):
         """Into a pipe that came."""
-        assert self.submit(command(
-            WRITE, struct.pack("<4I", identifier, hang_up, len(data), 0) + data)) == OK_NODATA
+        assert self.submit(write_command(identifier, data, hang_up)) == OK_NODATA
+
+    def pour(self, identifier, block, size):
+        """So many bytes of this block, again and again, and the end."""
+        self.repeat(write_command(identifier, block), size // len(block))
+        self.write(identifier, block[:size % len(block)], hang_up=True)
+
+    def drain(self, identifier):
+        """What comes through a pipe until its end: ((size, checksum), what the compositor said meanwhile)."""
+        size, checksum, others = 0, 1, []
+        while True:
+            message = self.receive()
+            if message.kind != READ:
+                assert not message.is_end
+                others.append(message)
+                continue
+            assert message.identifier == identifier
+            if message.hang_up:
+                return (size, checksum), others
+            size += len(message.data)
+            checksum = zlib.adler32(message.data, checksum)
 
     def destroy(self):
         assert self.gpu.status(CTX_DESTROY, b"", context=self.context) == OK_NODATA

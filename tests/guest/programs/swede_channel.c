@@ -9,6 +9,8 @@
 //   reached CONTEXT          whether that fence is reached
 //   wait CONTEXT             until it is
 //   message CONTEXT          what the channel ring has
+//   drain CONTEXT            asks until a pipe ends: its size, its Adler-32, messages of the
+//                            compositor that came meanwhile
 //   blob CONTEXT ID SIZE     mapped memory of what the host calls so: its resource
 //   peek CONTEXT RESOURCE OFFSET SIZE, poke CONTEXT RESOURCE OFFSET HEX
 //   close CONTEXT
@@ -98,26 +100,73 @@ static void ask(struct context* context) {
     need(context->asked == 0, "one POLL at a time");
     execute(context->channel.node, poll_command, sizeof poll_command,
             EXECUTE_FENCE_OUT | EXECUTE_RING, CHANNEL_RING, &context->asked);
-    answer_number(0);
 }
 
 static void wait_for_answer(struct context* context) {
     wait_for(context->asked, "a POLL");
     context->asked = 0;
-    if (context->is_open) {  // the driver tells by an event as well
-        uint32_t event[2];
-        need(read(context->channel.node, event, sizeof event) == sizeof event, "read an event");
-    }
+    if (!context->is_open) return;
+    uint32_t event[2];  // the driver tells by an event as well
+    need(read(context->channel.node, event, sizeof event) == sizeof event, "read an event");
+}
+
+static void ask_alone(struct context* context) {
+    ask(context);
+    answer_number(0);
+}
+static void wait_alone(struct context* context) {
+    wait_for_answer(context);
     answer_number(0);
 }
 
-static void answer_message(const struct context* context) {
-    uint32_t words[5];
-    memcpy(words, context->channel.ring, sizeof words);
-    const uint64_t size =
-        words[0] == COMMAND_READ ? UINT64_C(24) + words[4] : UINT64_C(0) + SEND_HEAD + words[3];
+// A READ, or else a RECEIVE: both have their head, and how much they have.
+struct head {
+    uint32_t command, padding, words[3];
+};
+
+static uint32_t read_head(const struct context* context, struct head* head) {
+    memcpy(head, context->channel.ring, sizeof *head);
+    const uint64_t size = head->command == COMMAND_READ ? UINT64_C(24) + head->words[2]
+                                                        : UINT64_C(0) + SEND_HEAD + head->words[1];
     need(size <= PAGE, "a message of %llu bytes", (unsigned long long)size);
+    return (uint32_t)size;
+}
+
+static void answer_message(struct context* context) {
+    struct head head;
+    const uint32_t size = read_head(context, &head);
     answer_bytes(context->channel.ring, size);
+}
+
+static void drain(struct context* context) {
+    char* others = NULL;
+    size_t others_size = 0;
+    FILE* const noted = open_memstream(&others, &others_size);
+    need(noted != NULL, "open_memstream");
+    uint64_t total = 0;
+    uint32_t low = 1, high = 0;
+    for (;;) {
+        ask(context);
+        wait_for_answer(context);
+        struct head head;
+        const uint32_t size = read_head(context, &head);
+        const uint8_t* const ring = context->channel.ring;
+        if (head.command != COMMAND_READ) {
+            need(head.words[0] != 0 || head.words[1] != 0, "the connection ends before the pipe");
+            fputc(' ', noted);
+            for (uint32_t i = 0; i < size; ++i) fprintf(noted, "%02x", ring[i]);
+            continue;
+        }
+        if (head.words[1] != 0) break;  // hang up
+        for (uint32_t i = 24; i < size; ++i) {
+            low = (low + ring[i]) % 65521;
+            high = (high + low) % 65521;
+        }
+        total += head.words[2];
+    }
+    fclose(noted);
+    fprintf(terminal, "SWEDE %llu %u%s\n", (unsigned long long)total, high << 16 | low, others);
+    free(others);
 }
 
 static void create_blob(struct context* context) {
@@ -186,8 +235,10 @@ static void obey(const char* order) {
         void (*obey)(struct context*);
     } orders[] = {{"init", connect_again},
                   {"submit", submit_commands},
-                  {"ask", ask},
-                  {"wait", wait_for_answer},
+                  {"ask", ask_alone},
+                  {"wait", wait_alone},
+                  {"message", answer_message},
+                  {"drain", drain},
                   {"blob", create_blob},
                   {"peek", peek},
                   {"poke", poke},
@@ -199,8 +250,6 @@ static void obey(const char* order) {
         }
     if (strcmp(order, "reached") == 0) {
         answer_number((uint32_t)is_reached(context->asked));
-    } else if (strcmp(order, "message") == 0) {
-        answer_message(context);
     } else {
         need(strcmp(order, "query") == 0, "unknown order %s", order);
         const uint64_t size = next_number();
