@@ -4,6 +4,7 @@ is what the shim makes of the program's ioctls."""
 
 import mmap
 import os
+import select
 import struct
 
 from cross_domain_client import CAPSET, PAGE, POLL, CrossDomain, command
@@ -19,6 +20,7 @@ class LocalContext(CrossDomain):
 
     def __init__(self, path):  # pylint: disable=super-init-not-called
         self.client = LocalClient(path)
+        self.is_destroyed = False
         self.events = self.client.context_that_polls(1 << CHANNEL_RING, CAPSET, 2)
         self.query, self.query_at = self._ring()
         self.channel, self.channel_at = self._ring()
@@ -51,10 +53,21 @@ class LocalContext(CrossDomain):
     def wait_for_event(self):
         assert self.events.recv(len(EVENT)) == EVENT
 
+    def is_reached(self, _):
+        return bool(select.select([self.events], [], [], 0)[0])
+
+    def wait(self, _):
+        """After the connection's end no event comes, but the end of events."""
+        assert self.events.recv(len(EVENT)) == (b"" if self.is_destroyed else EVENT)
+
     def receive(self):
         self.ask()
         self.wait_for_event()
         return self.message()
+
+    def destroy(self):
+        self.client.close()
+        self.is_destroyed = True
 
     def create_blob(self, blob, size):
         return self.client.create_blob(size, BLOB_HOST3D, 3, blob)
@@ -72,7 +85,9 @@ class LocalContext(CrossDomain):
 
 
 class LocalDoor:
-    """What the tests of Wayland want: each context is a connection of the program."""
+    """As the lists of cases want doors: each context is a connection of the program."""
+
+    MOST_BYTES = 6 << 30  # of a device with --max-host-memory 16G
 
     def __init__(self, path):
         self.path = path
