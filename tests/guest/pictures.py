@@ -16,6 +16,12 @@ def pattern(seed, width, height, left=0, top=0):
     return _rgb((value * numpy.uint64(668265263)) & word)
 
 
+def vk_share(edge, seed=1):
+    """pattern() of tests/vulkan/programs/vk_share.cpp, as a compositor shows the words."""
+    pixel = numpy.arange(edge * edge, dtype=numpy.uint64).reshape(edge, edge)
+    return _rgb(pixel * 2654435761 ^ numpy.uint64(seed * 0x9e3779b9))
+
+
 def tiles(width, height):
     """libdrm's 'tiles' (tests/util/pattern.c) for XRGB8888, which modetest -F tiles draws."""
     x = numpy.arange(width, dtype=numpy.uint64)[None, :]

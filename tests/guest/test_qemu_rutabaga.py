@@ -18,7 +18,7 @@ from conftest import QEMU_RUTABAGA, VULKAN_PROGRAMS, Screen, driver_features
 from guest_programs import build_preloads
 from lab import Guest, build_folder, census_of, wait_until
 from test_wayland import sway  # pylint: disable=unused-import
-from test_wayland_vulkan import EDGE, HEIGHT, WIDTH, picture_of_vk_share, picture_of_window, start
+from test_wayland_vulkan import EDGE, HEIGHT, WIDTH, picture_of_window, start
 from vulkan_guest import GFXSTREAM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -134,7 +134,7 @@ def test_a_window_is_on_the_desktop_pixel_for_pixel(boot, sway):
 def test_what_vulkan_has_drawn_is_a_window_on_the_desktop(boot, sway):
     start(boot, vulkan_guest.command(
         GFXSTREAM, f"vk_share --size {EDGE} --show-with /usr/bin/swede_wayland"))
-    expected = picture_of_vk_share()
+    expected = pictures.vk_share(EDGE)
 
     def shown():
         return numpy.array_equal(picture_of_window(sway, EDGE, EDGE), expected)

@@ -48,14 +48,6 @@ def picture_of_window(sway, width, height):  # pylint: disable=redefined-outer-n
     return sway.picture()[50:50 + height, 100:100 + width]
 
 
-def picture_of_vk_share(seed=1):
-    """pattern() of tests/vulkan/programs/vk_share.cpp, as the compositor shows the words."""
-    pixel = numpy.arange(EDGE * EDGE, dtype=numpy.uint64).reshape(EDGE, EDGE)
-    words = (pixel * 2654435761 ^ numpy.uint64(seed * 0x9e3779b9)) & numpy.uint64(0xffffff)
-    return numpy.stack([words >> numpy.uint64(shift) & numpy.uint64(255) for shift in (16, 8, 0)],
-                       axis=2).astype(numpy.uint8)
-
-
 def test_both_capsets_are_there(machine):
     features = driver_features(machine.guest)
     for name in ("virgl", "resource_blob", "host_visible", "context_init"):
@@ -85,7 +77,7 @@ def test_what_vulkan_has_drawn_is_a_window_on_the_desktop(machine, sway):
     before = objects(machine)
     start(machine, vulkan_guest.command(
         GFXSTREAM, f"vk_share --size {EDGE} --show-with /usr/bin/swede_wayland"))
-    expected = picture_of_vk_share()
+    expected = pictures.vk_share(EDGE)
     last = []
 
     def shown():
