@@ -291,7 +291,10 @@ int32_t rutabaga_resource_transfer_write(struct rutabaga* ptr, uint32_t ctx_id,
                                          const struct rutabaga_transfer* transfer);
 
 /* `iovecs` as for attach_backing, for memory of the guest; may be NULL or empty for the host's. The
- * descriptor of `handle`, which may be NULL, is the library's from then on, also on failure. */
+ * descriptor of `handle`, which may be NULL, is the library's from then on, also on failure: memory
+ * that the VMM made, for a blob of RUTABAGA_BLOB_MEM_HOST3D without iovecs. It is of type SHM, a
+ * memory file that is sealed against shrinking (F_SEAL_SHRINK), or DMABUF, and not smaller than the
+ * blob; it is not copied, and may be mapped, exported and attached like others. */
 int32_t rutabaga_resource_create_blob(struct rutabaga* ptr, uint32_t ctx_id, uint32_t resource_id,
                                       const struct rutabaga_create_blob* rutabaga_create_blob,
                                       const struct rutabaga_iovecs* iovecs,
@@ -327,8 +330,10 @@ int32_t rutabaga_snapshot(struct rutabaga* ptr, const char* dir);
 /* Into an instance without resources. Backings are attached anew by the caller. */
 int32_t rutabaga_restore(struct rutabaga* ptr, const char* dir);
 
-/* Makes a resource of memory that somebody else made. The descriptor is the library's from then on,
- * also on failure. */
+/* Makes a picture of memory that somebody else made and goes on to see: one plane of 4-byte pixels
+ * in rows, modifier 0 (linear), at offsets[0] and strides[0] bytes apart. The descriptor is the
+ * library's from then on, also on failure; its memory as for create_blob. Without a renderer of 3D
+ * only of type SHM. */
 int32_t rutabaga_resource_import(struct rutabaga* ptr, uint32_t resource_id,
                                  const struct rutabaga_handle* import_handle,
                                  const struct rutabaga_import_data* import_data);

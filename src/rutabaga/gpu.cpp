@@ -242,6 +242,7 @@ void Gpu::reset(Completion<> done) {
     for (const auto& [id, resource] : resources_) drop_backing(*resource);
     resources_.clear();
     contexts_.clear();
+    given_.clear();
     if (renderers_.empty()) return done({});
 
     const auto waiting = std::make_shared<Waiting>(renderers_.size(), std::move(done));

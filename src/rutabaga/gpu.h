@@ -14,6 +14,7 @@
 #include "rutabaga/completion.h"
 #include "rutabaga/fence_timelines.h"
 #include "rutabaga/frame.h"
+#include "rutabaga/given_memory.h"
 #include "rutabaga/renderer.h"
 #include "rutabaga/resource.h"
 
@@ -66,6 +67,15 @@ class Gpu {
     /// A 3D resource over memory that another guest's Gpu exported: see Renderer. The caller has
     /// checked that `memory` cannot shrink.
     void import_3d(const wire::ResourceCreate3d& request, SharedMemory memory, Completion<> done);
+    /// Pictures and host blobs over memory that the VMM made: whoever has the file sees them
+    /// change, and changes them. The caller has checked that it is steady (base/memory_file.h). A
+    /// picture's first pixel is at `memory.offset`, its rows are `memory.stride` bytes apart;
+    /// memory that may not be written takes no transfers to it.
+    [[nodiscard]] Result<void> import_2d(const wire::ResourceCreate2d& request,
+                                         SharedMemory memory);
+    [[nodiscard]] Result<void> import_blob(ResourceId resource, const BlobRequest& request,
+                                           SharedMemory memory);
+    [[nodiscard]] bool has_renderer_of_3d() const { return renderer_of_3d() != nullptr; }
     /// `backing`: guest memory of GUEST and HOST3D_GUEST blobs, null otherwise. The id is taken
     /// while the creation is out, and free again if it fails.
     void create_blob(ContextId context, ResourceId resource, const BlobRequest& request,
@@ -159,6 +169,7 @@ class Gpu {
     std::shared_ptr<Budget> budget_;
     std::shared_ptr<CompletionSink> sink_;
     std::vector<std::unique_ptr<Renderer>> renderers_;
+    GivenMemory given_;
     std::unordered_map<ResourceId, std::unique_ptr<Resource>> resources_;
     std::unordered_map<ContextId, std::unique_ptr<Context>> contexts_;
     std::shared_ptr<Epoch> epoch_ = std::make_shared<Epoch>();

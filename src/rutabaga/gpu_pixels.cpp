@@ -197,7 +197,8 @@ Result<Resource*> Gpu::host_blob_of(ResourceId id) {
 
 void Gpu::export_blob(ResourceId id, Completion<SharedMemory> done) {
     auto blob = resource_of(id);
-    if (blob && (*blob)->kind != Resource::Kind::k3d) blob = host_blob_of(id);
+    const bool has_renderer = blob && (*blob)->renderer != nullptr;
+    if (blob && !has_renderer) blob = host_blob_of(id);
     if (!blob) return done(std::unexpected(blob.error()));
     (*blob)->renderer->export_blob(
         id, when_answered<SharedMemory>(

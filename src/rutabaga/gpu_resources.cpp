@@ -36,6 +36,14 @@ std::optional<uint64_t> least_bytes(const wire::ResourceCreate3d& request) {
     return bytes;
 }
 
+Result<void> check_blob(ResourceId id, const BlobRequest& request) {
+    if ((request.blob_flags & ~kKnownBlobFlags) != 0)
+        return fail(ErrorCode::kInvalidParameter, "Blob flags {:#x} of resource {} are not known.",
+                    request.blob_flags, id);
+    if (request.size == 0) return fail(ErrorCode::kInvalidParameter, "Blob {} has no bytes.", id);
+    return {};
+}
+
 }  // namespace
 
 Result<Resource*> Gpu::resource_of(ResourceId id) {
@@ -132,6 +140,59 @@ Completion<> Gpu::when_made_3d(ResourceId id, Completion<> done) {
     });
 }
 
+Result<void> Gpu::import_2d(const wire::ResourceCreate2d& request, SharedMemory memory) {
+    const auto format = pixel_format(request.format);
+    if (!format)
+        return fail(ErrorCode::kInvalidParameter, "Format {} of resource {} is not known.",
+                    request.format, request.resource_id);
+    Resource* const resource = SWEDE_TRY(add_resource(request.resource_id, Resource::Kind::k2d));
+    auto file = budget_->charge(BudgetKind::kFiles, 1);
+    auto pixels = file ? PixelStorage::over(request.width, request.height, memory, *budget_)
+                       : std::unexpected(file.error());
+    if (!pixels) {
+        resources_.erase(request.resource_id);
+        return std::unexpected(std::move(pixels).error());
+    }
+    resource->charges.push_back(std::move(*file));
+    resource->pixels = std::move(*pixels);
+    resource->width = request.width;
+    resource->height = request.height;
+    resource->format = *format;
+    resource->renderer = &given_;
+    // Whoever takes the file knows where in it the picture is.
+    memory.size += std::exchange(memory.offset, 0);
+    memory.size = page_align(memory.size).value_or(0);
+    given_.add(request.resource_id, std::move(memory));
+    return {};
+}
+
+Result<void> Gpu::import_blob(ResourceId id, const BlobRequest& request, SharedMemory memory) {
+    if (request.blob_mem != wire::kBlobMemHost3d)
+        return fail(ErrorCode::kUnsupported,
+                    "Blob {} of memory type {} cannot have memory of the VMM's.", id,
+                    request.blob_mem);
+    SWEDE_TRY(check_blob(id, request));
+    if (!memory.fd || memory.size < request.size)
+        return fail(ErrorCode::kInvalidParameter, "Blob {} of {} bytes has memory of {} bytes.", id,
+                    request.size, memory.size);
+    Resource* const resource = SWEDE_TRY(add_resource(id, Resource::Kind::kHostBlob));
+    auto file = budget_->charge(BudgetKind::kFiles, 1);
+    auto bytes = file ? budget_->charge(BudgetKind::kHostBytes, request.size)
+                      : std::unexpected(file.error());
+    if (!bytes) {
+        resources_.erase(id);
+        return std::unexpected(std::move(bytes).error());
+    }
+    resource->charges.push_back(std::move(*file));
+    resource->bytes_charge = std::make_shared<const Budget::Charge>(std::move(*bytes));
+    resource->renderer = &given_;
+    resource->size = request.size;
+    resource->blob_flags = request.blob_flags;
+    resource->map_info = wire::kMapCacheCached;
+    given_.add(id, std::move(memory));
+    return {};
+}
+
 void Gpu::import_3d(const wire::ResourceCreate3d& request, SharedMemory memory, Completion<> done) {
     Renderer* const renderer = renderer_of_3d();
     const ResourceId id = request.resource_id;
@@ -153,10 +214,7 @@ Result<void> Gpu::enter_blob(ContextId context_id, ResourceId id, const BlobRequ
     if (!on_host && request.blob_mem != wire::kBlobMemGuest)
         return fail(ErrorCode::kInvalidParameter,
                     "Blob memory type {} of resource {} is not known.", request.blob_mem, id);
-    if ((request.blob_flags & ~kKnownBlobFlags) != 0)
-        return fail(ErrorCode::kInvalidParameter, "Blob flags {:#x} of resource {} are not known.",
-                    request.blob_flags, id);
-    if (request.size == 0) return fail(ErrorCode::kInvalidParameter, "Blob {} has no bytes.", id);
+    SWEDE_TRY(check_blob(id, request));
     if (request.blob_mem == wire::kBlobMemHost3d) {
         if (backing)
             return fail(ErrorCode::kInvalidParameter, "Blob {} of host memory has a backing.", id);

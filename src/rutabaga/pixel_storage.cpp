@@ -65,6 +65,32 @@ Result<std::shared_ptr<PixelStorage>> PixelStorage::create(uint32_t width, uint3
     return storage;
 }
 
+Result<std::shared_ptr<PixelStorage>> PixelStorage::over(uint32_t width, uint32_t height,
+                                                         const SharedMemory& memory,
+                                                         Budget& budget) {
+    if (width == 0 || height == 0 || width > kMaxDimension || height > kMaxDimension)
+        return fail(ErrorCode::kInvalidParameter, "A picture of {}x{} is none, or too large.",
+                    width, height);
+    const uint64_t row = uint64_t{width} * kBytesPerPixel;
+    const uint64_t bytes = uint64_t{memory.stride} * (height - 1) + row;
+    if (memory.stride < row || memory.stride % kBytesPerPixel != 0 ||
+        memory.offset % kBytesPerPixel != 0 || bytes > memory.size)
+        return fail(ErrorCode::kInvalidParameter,
+                    "{} rows of {} bytes, {} apart, at offset {} are not in memory of {} bytes.",
+                    height, row, memory.stride, memory.offset, memory.size);
+    const uint64_t page = Mapping::page_size_of(memory.fd.get());
+    const uint64_t before = memory.offset % page;
+    Budget::Charge charge = SWEDE_TRY(budget.charge(BudgetKind::kHostBytes, before + bytes));
+    std::shared_ptr<PixelStorage> storage(new PixelStorage(width, height, std::move(charge)));
+    storage->mapping_charge_ = SWEDE_TRY(budget.charge(BudgetKind::kMappings, 1));
+    storage->mapping_ = SWEDE_TRY(
+        Mapping::peer_file(memory.fd.get(), memory.offset - before, before + bytes, memory.access));
+    storage->pixels_ = storage->mapping_.data() + before;
+    storage->pitch_ = memory.stride;
+    storage->access_ = memory.access;
+    return storage;
+}
+
 std::unique_lock<std::mutex> PixelStorage::lock_for_writer() const {
     const std::scoped_lock waiting(turnstile_);
     return std::unique_lock(mutex_);
@@ -80,16 +106,18 @@ std::unique_lock<std::mutex> PixelStorage::lock_for_reader() const {
 
 Result<void> PixelStorage::copy_from(const Backing& backing, uint64_t offset, uint64_t stride,
                                      const Rect& rect) {
+    if (access_ == Access::kRead)
+        return fail(ErrorCode::kInvalidParameter, "The picture's memory is only for reading.");
     const auto lock = lock_for_writer();
     return backing.read_rows(offset, stride, uint64_t{rect.width} * kBytesPerPixel, rect.height,
-                             at(rect.x, rect.y), this->stride());
+                             at(rect.x, rect.y), pitch_);
 }
 
 Result<void> PixelStorage::copy_to(const Backing& backing, uint64_t offset, uint64_t stride,
                                    const Rect& rect) const {
     const auto lock = lock_for_writer();
     return backing.write_rows(offset, stride, uint64_t{rect.width} * kBytesPerPixel, rect.height,
-                              at(rect.x, rect.y), this->stride());
+                              at(rect.x, rect.y), pitch_);
 }
 
 void PixelStorage::read(const Rect& rect, std::byte* to, uint64_t to_stride) const {

@@ -21,7 +21,7 @@ class PixelStorage;  // pixel_storage.h: host pixels of a 2D resource, shared wi
 /// RESOURCE_UNREF or reset. Its budget charges die with it.
 struct Resource {
     enum class Kind : uint8_t {
-        k2d,         ///< pixels in PixelStorage, in the core
+        k2d,         ///< pixels in PixelStorage, in the core, or over memory of the VMM's
         kGuestBlob,  ///< guest memory only, in the core
         kHostBlob,   ///< memory of a renderer (HOST3D, HOST3D_GUEST)
         k3d,         ///< of the renderer that owns 3D resources
@@ -34,10 +34,11 @@ struct Resource {
     ResourceId id = 0;
     State state = State::kLive;
     Kind kind = Kind::k2d;
-    Renderer* renderer = nullptr;  ///< of host blobs and 3D resources
-    uint64_t size = 0;             ///< bytes of a blob
-    uint32_t width = 0;            ///< px of a 2D or 3D resource
-    uint32_t height = 0;           ///< px
+    /// Of host blobs and 3D resources, and of pictures over memory of the VMM's.
+    Renderer* renderer = nullptr;
+    uint64_t size = 0;    ///< bytes of a blob
+    uint32_t width = 0;   ///< px of a 2D or 3D resource
+    uint32_t height = 0;  ///< px
     /// Of a 2D or 3D resource; empty: one that scanout does not know (3D only).
     std::optional<PixelFormat> format;
     uint32_t blob_flags = 0;

@@ -235,9 +235,10 @@ class Run {
         const rutabaga_create_blob request{input_.byte() % 5u, input_.word(), input_.word(),
                                            input_.long_word()};
         const Pieces memory = pieces();
+        GivenHandle handle = input_.byte() % 4 == 3 ? given() : GivenHandle();
         call([&](Instance& i) -> Result<void> {
             return i.create_blob(context, id, request, SWEDE_TRY(entries_of(&memory.words)),
-                                 UniqueFd());
+                                 std::move(handle));
         });
     }
     void attach_backing() {
@@ -312,8 +313,17 @@ class Run {
         data.info_3d.strides[0] = input_.word();
         data.info_3d.offsets[0] = input_.word();
         data.info_3d.modifier = input_.byte() & 1;
-        UniqueFd file = create_memfd("fuzz", uint64_t{input_.byte()} * 1024).value();
-        call([&](Instance& i) { return i.import_resource(id, std::move(file), data); });
+        GivenHandle handle = given();
+        call([&](Instance& i) { return i.import_resource(id, std::move(handle), data); });
+    }
+    /// A file of the VMM's: mostly memory, sealed or not.
+    GivenHandle given() {
+        const uint8_t kind = input_.byte();
+        const uint64_t size = uint64_t{input_.byte()} * 1024;
+        if ((kind & 3) == 3) return {UniqueFd(::memfd_create("fuzz", MFD_CLOEXEC)), kind};
+        const uint32_t type = (kind & 4) != 0 ? kind : RUTABAGA_HANDLE_TYPE_MEM_SHM;
+        if ((kind & 8) != 0) return {UniqueFd(), type};
+        return {create_memfd("fuzz", size).value(), type};
     }
     void create_context() {
         const uint32_t id = input_.word();

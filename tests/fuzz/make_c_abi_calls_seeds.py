@@ -14,6 +14,7 @@ GUEST, HOST3D, HOST3D_GUEST = 1, 2, 3
 WRITE, INTO_MEMORY, ALL_WORDS, WITH_OFFSET, NOWHERE = 1, 2, 4, 8, 16
 ECHO, ADD, FILL, DELAY, STALL, SLOW, FAIL, NEVER, REFUSE, LOSE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 0
 RING = 2
+LOOSE, OTHER_TYPE, NO_FILE = 3, 4, 8  # of a file that the VMM gives
 
 
 def word(value):
@@ -56,9 +57,10 @@ class Seed:
         return (bytes([len(pieces)]) + b"".join(word(start) + word(size) for start, size in pieces)
                 + bytes([at]))
 
-    def blob(self, resource, size=4096, *, mem=HOST3D, flags=1, context=1, pieces=()):
+    def blob(self, resource, size=4096, *, mem=HOST3D, flags=1, context=1, pieces=(), handle=None):
+        given = b"\x00" if handle is None else b"\x03" + bytes(handle)
         return self.call(CREATE_BLOB, context, resource, bytes([mem]), flags, 1, long_word(size),
-                         self.pieces(*pieces))
+                         self.pieces(*pieces), given)
 
     def backing(self, resource, *pieces, at=0):
         return self.call(ATTACH_BACKING, self.pieces(*pieces, at=at), resource)
@@ -88,10 +90,10 @@ class Seed:
     def fence(self, context=0, ring=None):
         return self.call(FENCE, bytes([0 if ring is None else RING]), context, ring or 0)
 
-    def bad_import(self, resource=9, *, flags=1, second=0, offset=0, modifier=0, kilobytes=4,
-                   width=16):
-        return self.call(IMPORT, resource, flags, width, 16, bytes([second]), 64, offset,
-                         bytes([modifier, kilobytes]))
+    def imported(self, resource=9, *, flags=1, second=0, offset=0, modifier=0, kind=0, kilobytes=4,
+                 width=16, stride=64):
+        return self.call(IMPORT, resource, flags, width, 16, bytes([second]), stride, offset,
+                         bytes([modifier, kind, kilobytes]))
 
 
 def flat(renderer=False):
@@ -139,9 +141,19 @@ SEEDS = {
             .transfer(INTO_MEMORY).transfer(0).transfer(WRITE | WITH_OFFSET, offset=4)
             .transfer(WRITE, context=1).attach(1).picture(2).transfer(WRITE, 2)
             .call(DETACH_BACKING, 1).call(EXPORT, 1).call(UNREF, 1),
-    "imports": Seed().bad_import().bad_import().bad_import(10, flags=0).bad_import(10, second=1)
-            .bad_import(10, offset=1).bad_import(10, offset=8192).bad_import(10, modifier=1)
-            .bad_import(10, kilobytes=0).bad_import(10, kilobytes=3).transfer(INTO_MEMORY, 9),
+    "imports": Seed().imported().imported().imported(10, flags=0).imported(10, second=1)
+            .imported(10, offset=1).imported(10, offset=8192).imported(10, modifier=1)
+            .imported(10, kilobytes=0).imported(10, kilobytes=3).transfer(INTO_MEMORY, 9),
+    "imported_pictures": Seed(False).imported(kilobytes=8, offset=100, stride=80).backing(9, (0, 1024))
+            .transfer(WRITE, 9).transfer(INTO_MEMORY, 9).transfer(0, 9).call(EXPORT, 9).imported()
+            .imported(10, kind=LOOSE).imported(10, kind=NO_FILE).imported(10, kind=OTHER_TYPE)
+            .imported(10, stride=60).imported(10, offset=4092).call(UNREF, 9).imported(),
+    "given_blobs": Seed().context().blob(2, handle=(0, 8), context=0).call(MAP, 2).call(TOUCH)
+            .call(MAP_INFO, 2).call(EXPORT, 2).attach(2).transfer(WRITE, 2).call(UNREF, 2).call(TOUCH)
+            .call(UNMAP, 2).blob(2, 5000, handle=(0, 8)).blob(2, handle=(0, 8)).blob(3, handle=(0, 1))
+            .blob(3, handle=(LOOSE, 8)).blob(3, handle=(NO_FILE, 8)).blob(3, handle=(OTHER_TYPE, 8))
+            .blob(3, mem=GUEST, handle=(0, 8)).blob(3, handle=(0, 8), pieces=[(0, 4096)])
+            .blob(3, handle=(0, 8), context=9).blob(3, flags=64, handle=(0, 8)).backing(2, (0, 8192)),
     "contexts": Seed().context(0).context(1, 31).context(1).context(1).context(2).context(3)
             .context(4).context(5).call(CAPSETS, 30, b"\x01\x10").call(CAPSETS, 30, b"\x09\x10")
             .call(CAPSETS, 31, b"\x00\x10").attach(1).picture(1).attach(1).attach(1, 9)

@@ -4,6 +4,7 @@ and what a VMM sees of the channel."""
 
 import ctypes
 import fcntl
+import os
 import pathlib
 import shutil
 import socket
@@ -16,7 +17,8 @@ from c_abi import U32
 from c_abi_cross_domain import VmmDoor
 from cross_domain_cases import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from cross_domain_cases import memory_file
-from cross_domain_client import CAPSET
+from cross_domain_client import BLOB, CAPSET
+from virtio_gpu_driver import OK_NODATA
 
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="swede-compositor-"))
 SOCKET = FOLDER / "wayland-0"
@@ -86,6 +88,28 @@ def test_a_ring_that_is_gone_is_not_written(guest):
     guest.wait(asked)
     assert guest.channel_at.raw == bytes(4096)
     assert guest.compositor.recv(1) == b"", "the channel is closed"
+
+
+def test_memory_of_the_vmm_reaches_the_compositor(guest):
+    """A blob that comes with a file, which all of them then have."""
+    with memory_file(b"picture".ljust(8192, b"."), fcntl.F_SEAL_SHRINK) as file:
+        resource = guest.new_id()
+        request = c_abi.CreateBlob(c_abi.BLOB_MEM_HOST3D, 3, 0, 8192)
+        handle = c_abi.Handle(os.dup(file), c_abi.HANDLE_TYPE_MEM_SHM)
+        assert guest.instance.resource_create_blob(U32(guest.context), U32(resource), ctypes.byref(request),
+                                                   None, ctypes.byref(handle)) == 0
+        guest.attach(resource)
+        mapping = c_abi.MappingOf()
+        assert guest.instance.resource_map(U32(resource), ctypes.byref(mapping)) == 0
+        ctypes.memset(mapping.ptr, ord("P"), 1)
+        assert guest.send(b"buffer", [(resource, BLOB)]) == OK_NODATA
+        data, (theirs,), _, _ = socket.recv_fds(guest.compositor, 100, 4)
+        assert data == b"buffer"
+        assert os.pread(theirs, 7, 0) == b"Picture"
+        os.close(theirs)
+        assert guest.instance.resource_unmap(U32(resource)) == 0
+        assert guest.instance.unref(resource) == 0
+        assert os.pread(file, 7, 0) == b"Picture"
 
 
 def test_a_ring_in_two_contexts(guest):

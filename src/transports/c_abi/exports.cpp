@@ -70,11 +70,13 @@ Result<void> not_null(const void* pointer, std::string_view name) {
 
 /// The descriptor, which is ours from now on. A handle that is all zero is none: it must not cost
 /// the VMM its standard input.
-UniqueFd take_handle(const rutabaga_handle* handle) {
-    if (handle == nullptr || handle->handle_type == 0 || handle->os_handle < 0 ||
-        handle->os_handle > INT_MAX)
-        return {};
-    return UniqueFd(static_cast<int>(handle->os_handle));
+GivenHandle take_handle(const rutabaga_handle* handle) {
+    GivenHandle given;
+    if (handle == nullptr) return given;
+    given.type = handle->handle_type;
+    if (given.type != 0 && handle->os_handle >= 0 && handle->os_handle <= INT_MAX)
+        given.fd.reset(static_cast<int>(handle->os_handle));
+    return given;
 }
 
 Result<std::string> text_of(const char* text, std::string_view name) {
@@ -147,7 +149,6 @@ int32_t submit(::rutabaga* ptr, const rutabaga_command* cmd, bool has_fences) no
 }  // namespace swede::c_abi
 
 using swede::Result;
-using swede::UniqueFd;
 using swede::c_abi::call;
 using swede::c_abi::Instance;
 using swede::c_abi::not_null;
@@ -286,11 +287,11 @@ SWEDE_EXPORT int32_t rutabaga_resource_create_blob(rutabaga* ptr, uint32_t ctx_i
                                                    const rutabaga_create_blob* create_blob,
                                                    const rutabaga_iovecs* iovecs,
                                                    const rutabaga_handle* handle) {
-    const UniqueFd memory = swede::c_abi::take_handle(handle);
+    auto given = swede::c_abi::take_handle(handle);
     return call(ptr, __func__, [&](Instance& instance) -> Result<void> {
         SWEDE_TRY(not_null(create_blob, "rutabaga_create_blob"));
         return instance.create_blob(ctx_id, resource_id, *create_blob,
-                                    SWEDE_TRY(swede::c_abi::entries_of(iovecs)), memory);
+                                    SWEDE_TRY(swede::c_abi::entries_of(iovecs)), std::move(given));
     });
 }
 
@@ -353,10 +354,10 @@ SWEDE_EXPORT int32_t rutabaga_restore(rutabaga* ptr, const char* dir) {
 SWEDE_EXPORT int32_t rutabaga_resource_import(rutabaga* ptr, uint32_t resource_id,
                                               const rutabaga_handle* import_handle,
                                               const rutabaga_import_data* import_data) {
-    UniqueFd memory = swede::c_abi::take_handle(import_handle);
+    auto given = swede::c_abi::take_handle(import_handle);
     return call(ptr, __func__, [&](Instance& instance) -> Result<void> {
         SWEDE_TRY(not_null(import_handle, "import_handle"));
         SWEDE_TRY(not_null(import_data, "import_data"));
-        return instance.import_resource(resource_id, std::move(memory), *import_data);
+        return instance.import_resource(resource_id, std::move(given), *import_data);
     });
 }

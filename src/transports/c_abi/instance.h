@@ -25,6 +25,12 @@
 
 namespace swede::c_abi {
 
+/// A descriptor that the VMM gave away, and what it says of it.
+struct GivenHandle {
+    UniqueFd fd;
+    uint32_t type = 0;  ///< RUTABAGA_HANDLE_TYPE_*; 0: there is no handle
+};
+
 /// What rutabaga_init() was asked for.
 struct Options {
     Callbacks callbacks;  ///< with a fence callback
@@ -75,8 +81,8 @@ class Instance {
     [[nodiscard]] Result<void> create_3d(uint32_t id, rutabaga_create_3d request);
     [[nodiscard]] Result<void> create_blob(uint32_t context, uint32_t id,
                                            const rutabaga_create_blob& request,
-                                           std::span<const iovec> memory, const UniqueFd& handle);
-    [[nodiscard]] Result<void> import_resource(uint32_t id, UniqueFd handle,
+                                           std::span<const iovec> memory, GivenHandle handle);
+    [[nodiscard]] Result<void> import_resource(uint32_t id, GivenHandle handle,
                                                const rutabaga_import_data& data);
     [[nodiscard]] Result<void> unref(uint32_t id);
     [[nodiscard]] Result<void> attach_backing(uint32_t id, std::span<const iovec> memory);

@@ -54,6 +54,28 @@ wire::TransferHost3d words_of(const Resource& resource, const rutabaga_transfer&
     return words;
 }
 
+/// The whole of the file, in pages; the last one of a file is there whole.
+Result<rutabaga::SharedMemory> memory_of(GivenHandle handle, uint32_t id) {
+    const bool is_dma_buf = handle.type == RUTABAGA_HANDLE_TYPE_MEM_DMABUF;
+    if (!is_dma_buf && handle.type != RUTABAGA_HANDLE_TYPE_MEM_SHM)
+        return fail(ErrorCode::kUnsupported,
+                    "The handle for resource {} is of type {:#x}, not SHM or DMABUF.", id,
+                    handle.type);
+    const auto file = handle.fd ? examine_memory(handle.fd.get()) : std::nullopt;
+    if (!file || file->is_dma_buf != is_dma_buf)
+        return fail(ErrorCode::kInvalidParameter,
+                    "The handle for resource {} is no file of its type ({:#x}).", id, handle.type);
+    if (!file->steady)
+        return fail(ErrorCode::kInvalidParameter,
+                    "The memory for resource {} could shrink: it needs F_SEAL_SHRINK.", id);
+    const auto size = page_align(file->size);
+    if (!size || *size == 0)
+        return fail(ErrorCode::kInvalidParameter, "The memory for resource {} has {} bytes.", id,
+                    file->size);
+    return rutabaga::SharedMemory{std::move(handle.fd), 0, *size, 0,
+                                  file->writable ? Access::kReadWrite : Access::kRead};
+}
+
 }  // namespace
 
 Result<Resource*> Instance::find(uint32_t id) {
@@ -84,10 +106,16 @@ Result<void> Instance::create_3d(uint32_t id, rutabaga_create_3d request) {
 
 Result<void> Instance::create_blob(uint32_t context, uint32_t id,
                                    const rutabaga_create_blob& request,
-                                   std::span<const iovec> memory, const UniqueFd& handle) {
-    if (handle)
-        return fail(ErrorCode::kUnsupported,
-                    "Blob {} comes with memory of its own, which no renderer takes.", id);
+                                   std::span<const iovec> memory, GivenHandle handle) {
+    if (handle.type != 0) {
+        if (context != 0) SWEDE_TRY(check_context(context));
+        if (!memory.empty())
+            return fail(ErrorCode::kUnsupported,
+                        "Blob {} comes with memory of the guest and a handle at once.", id);
+        return gpu_->import_blob(
+            id, {request.blob_mem, request.blob_flags, request.blob_id, request.size},
+            SWEDE_TRY(memory_of(std::move(handle), id)));
+    }
     std::shared_ptr<Backing> backing;
     if (!memory.empty()) backing = SWEDE_TRY(make_backing(memory, *budget_));
     return ask([&](auto done) {
@@ -97,7 +125,7 @@ Result<void> Instance::create_blob(uint32_t context, uint32_t id,
     });
 }
 
-Result<void> Instance::import_resource(uint32_t id, UniqueFd handle,
+Result<void> Instance::import_resource(uint32_t id, GivenHandle handle,
                                        const rutabaga_import_data& data) {
     if (data.flags != RUTABAGA_IMPORT_FLAG_3D_INFO)
         return fail(ErrorCode::kUnsupported,
@@ -112,14 +140,23 @@ Result<void> Instance::import_resource(uint32_t id, UniqueFd handle,
                     "Resource {} of format {:#x}, modifier {:#x}: one plane of 4-byte pixels in "
                     "rows is needed.",
                     id, info.drm_fourcc, info.modifier);
-    const auto file = examine_memory(handle.get());
-    if (!file || !file->steady)
+    const bool is_dma_buf = handle.type == RUTABAGA_HANDLE_TYPE_MEM_DMABUF;
+    rutabaga::SharedMemory memory = SWEDE_TRY(memory_of(std::move(handle), id));
+    if (memory.size <= info.offsets[0])
         return fail(ErrorCode::kInvalidParameter,
-                    "The memory for resource {} is no dma-buf and no file that cannot shrink.", id);
-    if (file->size <= info.offsets[0])
-        return fail(ErrorCode::kInvalidParameter,
-                    "The memory for resource {} ends ({}) before its offset ({}).", id, file->size,
+                    "The memory for resource {} ends ({}) before its offset ({}).", id, memory.size,
                     info.offsets[0]);
+    memory.offset = info.offsets[0];
+    memory.size -= memory.offset;
+    memory.stride = info.strides[0];
+    if (!gpu_->has_renderer_of_3d()) {
+        // Its pixels are read and written by a CPU here, which has to tell a dma-buf each time.
+        if (is_dma_buf)
+            return fail(ErrorCode::kUnsupported,
+                        "Resource {} is a picture in a dma-buf, and there is no renderer of 3D.",
+                        id);
+        return gpu_->import_2d({id, *format, info.width, info.height}, std::move(memory));
+    }
     wire::ResourceCreate3d words{};
     words.resource_id = id;
     words.target = kTexture2d;
@@ -129,8 +166,6 @@ Result<void> Instance::import_resource(uint32_t id, UniqueFd handle,
     words.height = info.height;
     words.depth = 1;
     words.array_size = 1;
-    rutabaga::SharedMemory memory{std::move(handle), info.offsets[0], file->size - info.offsets[0],
-                                  info.strides[0]};
     return ask([&](auto done) { gpu_->import_3d(words, std::move(memory), std::move(done)); });
 }
 

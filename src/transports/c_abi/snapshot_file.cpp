@@ -117,7 +117,7 @@ Result<void> for_each_piece(uint32_t width, uint32_t height, Function function) 
 Result<Record> record_of(const Resource& resource) {
     Record record{};
     record.id = resource.id;
-    if (resource.kind == Resource::Kind::k2d) {
+    if (resource.kind == Resource::Kind::k2d && resource.renderer == nullptr) {
         record.kind = snapshot::kKind2d;
         record.format = static_cast<uint32_t>(*resource.format);
         record.width = resource.width;
@@ -131,7 +131,8 @@ Result<Record> record_of(const Resource& resource) {
         return record;
     }
     return fail(ErrorCode::kUnsupported,
-                "Resource {} is of a renderer, whose memory cannot be saved.", resource.id);
+                "Resource {} is of a renderer or a file, whose memory cannot be saved.",
+                resource.id);
 }
 
 Result<void> load_2d(Instance& instance, const Record& record, Reader& reader) {
@@ -155,7 +156,7 @@ Result<void> load_guest_blob(Instance& instance, const Record& record) {
     const iovec memory{lent.data(), record.size};
     SWEDE_TRY(instance.create_blob(0, record.id,
                                    {RUTABAGA_BLOB_MEM_GUEST, record.blob_flags, 0, record.size},
-                                   std::span(&memory, 1), UniqueFd()));
+                                   std::span(&memory, 1), {}));
     return instance.detach_backing(record.id);
 }
 

@@ -151,8 +151,7 @@ class InstanceFixture : public ::testing::Test {
     }
     int32_t create_blob(uint32_t context, uint32_t id, const rutabaga_create_blob& request,
                         std::span<const iovec> memory = {}) {
-        return call(
-            [&](Instance& i) { return i.create_blob(context, id, request, memory, UniqueFd()); });
+        return call([&](Instance& i) { return i.create_blob(context, id, request, memory, {}); });
     }
     int32_t attach(uint32_t id, std::span<const iovec> memory) {
         return call([&](Instance& i) { return i.attach_backing(id, memory); });

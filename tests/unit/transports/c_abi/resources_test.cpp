@@ -382,19 +382,6 @@ TEST_F(Creating, BlobsOfGuestMemoryNeedNoRenderer) {
     EXPECT_EQ(read(1, box(0, 0, 4, 4), &to.list), -EINVAL);
 }
 
-TEST_F(Creating, DescriptorOfABlobIsClosedAlsoOnFailure) {
-    make_2d();
-    Memory memory(4096);
-    const size_t fds = swede::testing::open_fds();
-    EXPECT_EQ(call([&](Instance& i) {
-                  const UniqueFd handle = *create_memfd("a test", 4096);
-                  return i.create_blob(0, 1, {RUTABAGA_BLOB_MEM_GUEST, 1, 0, 4096}, memory.span(),
-                                       handle);
-              }),
-              -ENOTSUP);
-    EXPECT_EQ(swede::testing::open_fds(), fds);
-}
-
 class HostBlobs : public InstanceFixture {
   protected:
     HostBlobs() {
@@ -631,59 +618,6 @@ TEST(MappedBlobsTest, AddressesGoWhenTheGraceIsOver) {
     now += MappedBlobs::kGrace;
     EXPECT_FALSE(blobs.remove(9));
     EXPECT_EQ(blobs.retired(), 0u);
-}
-
-class Imports : public InstanceFixture {
-  protected:
-    static constexpr uint32_t kXrgb = 'X' | 'R' << 8 | '2' << 16 | '4' << 24;
-
-    int32_t import(rutabaga_import_data data, UniqueFd handle) {
-        return call([&](Instance& i) { return i.import_resource(1, std::move(handle), data); });
-    }
-    static rutabaga_import_data good() {
-        rutabaga_import_data data{};
-        data.flags = RUTABAGA_IMPORT_FLAG_3D_INFO;
-        data.info_3d.width = 16;
-        data.info_3d.height = 16;
-        data.info_3d.drm_fourcc = kXrgb;
-        data.info_3d.strides[0] = 64;
-        return data;
-    }
-};
-
-TEST_F(Imports, GoToTheRendererOf3d) {
-    make_with_renderer(Budget::default_limits(), true);
-    EXPECT_EQ(import(good(), *create_memfd("a test", 4096)), 0);
-    EXPECT_TRUE(renderer->was_asked({"import_3d", 0, 1}));
-    EXPECT_EQ(import(good(), *create_memfd("a test", 4096)), -ENOENT);
-}
-
-TEST_F(Imports, BadOnesAreRefusedAndTheDescriptorIsClosed) {
-    make_with_renderer(Budget::default_limits(), true);
-    const size_t fds = swede::testing::open_fds();
-    const auto refused = [&](auto change, int error) {
-        rutabaga_import_data data = good();
-        change(data);
-        EXPECT_EQ(import(data, *create_memfd("a test", 4096)), error);
-    };
-    refused([](auto& d) { d.flags = 0; }, -ENOTSUP);
-    refused([](auto& d) { d.flags |= RUTABAGA_IMPORT_FLAG_VULKAN_INFO; }, -ENOTSUP);
-    refused([](auto& d) { d.flags |= RUTABAGA_IMPORT_FLAG_RESOURCE_EXISTS; }, -ENOTSUP);
-    refused([](auto& d) { d.info_3d.drm_fourcc = 0; }, -EINVAL);
-    refused([](auto& d) { d.info_3d.modifier = 1; }, -EINVAL);
-    refused([](auto& d) { d.info_3d.strides[1] = 64; }, -EINVAL);
-    refused([](auto& d) { d.info_3d.offsets[3] = 64; }, -EINVAL);
-    refused([](auto& d) { d.info_3d.offsets[0] = 1; }, -EINVAL);
-    EXPECT_EQ(import(good(), UniqueFd()), -EINVAL);
-    EXPECT_EQ(import(good(), UniqueFd(::memfd_create("loose", MFD_CLOEXEC))), -EINVAL);
-    EXPECT_EQ(import(good(), UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC))), -EINVAL);
-    EXPECT_EQ(swede::testing::open_fds(), fds);
-    EXPECT_EQ(instance->gpu().num_resources(), 0u);
-}
-
-TEST_F(Imports, Of2dAreNotSupported) {
-    make_2d();
-    EXPECT_EQ(import(good(), *create_memfd("a test", 4096)), -ENOTSUP);
 }
 
 // The length of the name is the guest's; behind QEMU's 64 bytes lies its stack.
