@@ -324,7 +324,7 @@ class Gpu {
         return result_of(::rutabaga_context_detach_resource(get(), context, resource));
     }
     /// The bytes are copied; not const because rutabaga_gfx's own library may write to them.
-    /// `fences`: ids of shareable fences to wait for.
+    /// `fences`: ids of shareable fences to wait for; ENOTSUP so far, unless there are none.
     [[nodiscard]] Result<> submit(uint32_t context, std::span<uint8_t> commands,
                                   std::span<uint64_t> fences = {}) {
         rutabaga_command command{context, static_cast<uint32_t>(commands.size()), commands.data(),
