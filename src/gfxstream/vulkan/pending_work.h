@@ -31,6 +31,11 @@ class PendingWork {
         objects_.insert(objects_.end(), objects.begin(), objects.end());
     }
 
+    /// The objects of all submissions.
+    [[nodiscard]] std::span<Object* const> objects() const {
+        return std::span(objects_).subspan(first_object_);
+    }
+
     /// Moves what the submissions up to `value` use to the end of `finished`.
     void take_finished(uint64_t value, std::vector<Object*>& finished) {
         while (!empty() && oldest() <= value) {

@@ -34,12 +34,18 @@ Object* hold(Call& call, ObjectType type, uint64_t id, const Object& device) {
     return object;
 }
 
-VkResult replace_ids(Call& call, const Object& device, VkSemaphore* handles, uint32_t count) {
+/// The value of SemaphoreData that a use of semaphores raises.
+using SemaphoreUse = std::atomic<uint64_t> SemaphoreData::*;
+
+/// `values`: one for each; null without any.
+VkResult replace_ids(Call& call, const Object& device, VkSemaphore* handles, uint32_t count,
+                     SemaphoreUse use, const uint64_t* values) {
     for (uint32_t i = 0; i < count; ++i) {
         const Object* const object =
             hold(call, ObjectType::kSemaphore, guest_id(handles[i]), device);
         if (object == nullptr) return VK_ERROR_UNKNOWN;
         handles[i] = object->as<VkSemaphore>();
+        if (values != nullptr) SemaphoreData::raise(object->get<SemaphoreData>().*use, values[i]);
     }
     return VK_SUCCESS;
 }
@@ -113,23 +119,27 @@ void check_values(const void* next, uint32_t waits, uint32_t signals) {
 VkResult prepare(Call& call, const Object& device, VkSubmitInfo& info) {
     drop_from_chain(info, [](VkStructureType type) { return !is_timeline(type); });
     check_values(info.pNext, info.waitSemaphoreCount, info.signalSemaphoreCount);
+    const auto* const timeline = find_in_chain<VkTimelineSemaphoreSubmitInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
     VkResult result = replace_ids(call, device, const_cast<VkSemaphore*>(info.pWaitSemaphores),
-                                  info.waitSemaphoreCount);
+                                  info.waitSemaphoreCount, &SemaphoreData::waited_for,
+                                  timeline != nullptr ? timeline->pWaitSemaphoreValues : nullptr);
     for (uint32_t i = 0; result == VK_SUCCESS && i < info.commandBufferCount; ++i)
         result = replace_command_buffer(call, device,
                                         const_cast<VkCommandBuffer&>(info.pCommandBuffers[i]));
     if (result != VK_SUCCESS) return result;
     return replace_ids(call, device, const_cast<VkSemaphore*>(info.pSignalSemaphores),
-                       info.signalSemaphoreCount);
+                       info.signalSemaphoreCount, &SemaphoreData::signalled,
+                       timeline != nullptr ? timeline->pSignalSemaphoreValues : nullptr);
 }
 
 VkResult prepare(Call& call, const Object& device, const VkSemaphoreSubmitInfo* infos,
-                 uint32_t count) {
+                 uint32_t count, SemaphoreUse use) {
     for (uint32_t i = 0; i < count; ++i) {
         auto& info = const_cast<VkSemaphoreSubmitInfo&>(infos[i]);
         info.pNext = nullptr;
         info.deviceIndex = 0;
-        const VkResult result = replace_ids(call, device, &info.semaphore, 1);
+        const VkResult result = replace_ids(call, device, &info.semaphore, 1, use, &info.value);
         if (result != VK_SUCCESS) return result;
     }
     return VK_SUCCESS;
@@ -138,7 +148,8 @@ VkResult prepare(Call& call, const Object& device, const VkSemaphoreSubmitInfo* 
 VkResult prepare(Call& call, const Object& device, VkSubmitInfo2& info) {
     info.pNext = nullptr;
     info.flags = 0;
-    VkResult result = prepare(call, device, info.pWaitSemaphoreInfos, info.waitSemaphoreInfoCount);
+    VkResult result = prepare(call, device, info.pWaitSemaphoreInfos, info.waitSemaphoreInfoCount,
+                              &SemaphoreData::waited_for);
     for (uint32_t i = 0; result == VK_SUCCESS && i < info.commandBufferInfoCount; ++i) {
         auto& buffer = const_cast<VkCommandBufferSubmitInfo&>(info.pCommandBufferInfos[i]);
         buffer.pNext = nullptr;
@@ -146,7 +157,8 @@ VkResult prepare(Call& call, const Object& device, VkSubmitInfo2& info) {
         result = replace_command_buffer(call, device, buffer.commandBuffer);
     }
     if (result != VK_SUCCESS) return result;
-    return prepare(call, device, info.pSignalSemaphoreInfos, info.signalSemaphoreInfoCount);
+    return prepare(call, device, info.pSignalSemaphoreInfos, info.signalSemaphoreInfoCount,
+                   &SemaphoreData::signalled);
 }
 
 template <typename Info>

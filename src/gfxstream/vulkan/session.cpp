@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gfxstream/vulkan/session.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/log.h"
@@ -18,6 +19,8 @@ log::Module log_("gfxstream");
 /// A driver that is not idle by then hangs, and nothing can take its work away but the end of the
 /// process.
 constexpr std::chrono::seconds kLastWait{5};
+/// For work that ends by itself. What is left may wait for the guest, which is gone.
+constexpr std::chrono::milliseconds kPatience{200};
 
 void destroy_object(Object& object) {
     switch (object.type) {
@@ -56,6 +59,8 @@ Session::~Session() {
         instances_.pop_back();
         Object* const instance = table_.pin(ObjectType::kInstance, id);
         if (instance == nullptr) continue;
+        const auto soon = std::min(deadline, Clock::now() + kPatience);
+        if (close_devices(*instance, soon) == VK_TIMEOUT) end_waits(*instance);
         if (close_devices(*instance, deadline) == VK_TIMEOUT) {
             if (!host_.shares_process()) {
                 log_.error("A Vulkan driver is still busy after {} s; its process is given up.",

@@ -145,6 +145,10 @@ class Session {
     /// The same before it goes: nothing is submitted any more.
     [[nodiscard]] VkResult close_device(Object& device, Clock::time_point deadline);
     [[nodiscard]] VkResult close_devices(Object& instance, Clock::time_point deadline);
+    /// Signals the timeline semaphores that submissions wait for, where no submission does.
+    void end_waits(Object& instance);
+    template <typename Visit>
+    void for_each_device(Object& instance, Visit&& visit);
 
     // sync.cpp
     /// Until `deadline`; VK_TIMEOUT when it passed, VK_ERROR_DEVICE_LOST when abandoned.

@@ -88,11 +88,15 @@ VkResult Session::vkCreateSemaphore(Call&, Object& device, const VkSemaphoreCrea
     drop_from_chain(info, [](VkStructureType type) {
         return type != VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
     });
+    const auto* const type = find_in_chain<VkSemaphoreTypeCreateInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+    const bool is_timeline = type != nullptr && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE;
     VkSemaphore made = VK_NULL_HANDLE;
     VkResult result =
         functions_of(device).vkCreateSemaphore(device.as<VkDevice>(), &info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    *pSemaphore = adopt(ObjectType::kSemaphore, raw(made), device, result);
+    *pSemaphore = adopt(ObjectType::kSemaphore, raw(made), device, result,
+                        std::make_unique<SemaphoreData>(is_timeline));
     return result;
 }
 

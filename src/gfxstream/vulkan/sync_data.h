@@ -17,4 +17,18 @@ struct FenceData : ObjectData {
     std::atomic<bool> pending = false;
 };
 
+struct SemaphoreData : ObjectData {
+    explicit SemaphoreData(bool timeline) : is_timeline(timeline) {}
+    const bool is_timeline;
+    // The highest values that submissions wait for and signal.
+    std::atomic<uint64_t> waited_for = 0;
+    std::atomic<uint64_t> signalled = 0;
+
+    static void raise(std::atomic<uint64_t>& highest, uint64_t value) {
+        uint64_t before = highest;
+        while (before < value && !highest.compare_exchange_weak(before, value)) {
+        }
+    }
+};
+
 }  // namespace swede::gfxstream::vulkan

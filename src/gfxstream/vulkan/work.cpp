@@ -163,7 +163,8 @@ VkResult Session::close_device(Object& device, Clock::time_point deadline) {
     return result;
 }
 
-VkResult Session::close_devices(Object& instance, Clock::time_point deadline) {
+template <typename Visit>
+void Session::for_each_device(Object& instance, Visit&& visit) {
     std::vector<uint64_t> ids;
     const auto collect = [&](Object& physical_device) {
         table_.for_each_child(physical_device, ObjectType::kDevice,
@@ -171,18 +172,49 @@ VkResult Session::close_devices(Object& instance, Clock::time_point deadline) {
     };
     Object* const physical_device =
         table_.pin(ObjectType::kPhysicalDevice, instance.get<InstanceData>().physical_device);
-    if (physical_device == nullptr) return VK_SUCCESS;
+    if (physical_device == nullptr) return;
     collect(*physical_device);
     table_.unpin(physical_device);
-    VkResult result = VK_SUCCESS;
     for (const uint64_t id : ids) {
         Object* const device = table_.pin(ObjectType::kDevice, id);
         if (device == nullptr) continue;
-        const VkResult one = close_device(*device, deadline);
+        visit(*device);
         table_.unpin(device);
-        if (one != VK_SUCCESS && result != VK_TIMEOUT) result = one;
     }
+}
+
+VkResult Session::close_devices(Object& instance, Clock::time_point deadline) {
+    VkResult result = VK_SUCCESS;
+    for_each_device(instance, [&](Object& device) {
+        const VkResult one = close_device(device, deadline);
+        if (one != VK_SUCCESS && result != VK_TIMEOUT) result = one;
+    });
     return result;
+}
+
+void Session::end_waits(Object& instance) {
+    for_each_device(instance, [&](Object& device) {
+        const DeviceData& driver = device_data(device);
+        for_each_queue(device, [&](Object& queue) {
+            auto& data = queue.get<QueueData>();
+            const std::lock_guard lock(data.mutex);
+            for (Object* const object : data.pending.objects()) {
+                if (object->type != ObjectType::kSemaphore) continue;
+                const auto& semaphore = object->get<SemaphoreData>();
+                uint64_t value = 0;
+                if (!semaphore.is_timeline || semaphore.signalled >= semaphore.waited_for ||
+                    driver.vk.vkGetSemaphoreCounterValue(
+                        device.as<VkDevice>(), object->as<VkSemaphore>(), &value) != VK_SUCCESS ||
+                    value >= semaphore.waited_for)
+                    continue;
+                VkSemaphoreSignalInfo info{};
+                info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO;
+                info.semaphore = object->as<VkSemaphore>();
+                info.value = semaphore.waited_for;
+                (void)driver.vk.vkSignalSemaphore(device.as<VkDevice>(), &info);
+            }
+        });
+    });
 }
 
 }  // namespace swede::gfxstream::vulkan

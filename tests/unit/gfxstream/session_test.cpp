@@ -567,5 +567,51 @@ TEST_F(SessionTest, RingsAtTheSameTime_ShareAPool) {
     EXPECT_EQ(program.wait(fence), VK_SUCCESS);
 }
 
+VkSemaphore make_timeline(Program& program) {
+    VkSemaphoreTypeCreateInfo type{};
+    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
+    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+    VkSemaphoreCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
+    info.pNext = &type;
+    VkSemaphore made = VK_NULL_HANDLE;
+    return program.create<VkSemaphore>(guest::vkCreateSemaphore{
+        .self = program.device, .pCreateInfo = &info, .pSemaphore = &made});
+}
+
+// A guest's program that is killed leaves work that waits for it: it would wait for ever, and end
+// this process.
+TEST_F(SessionTest, WorkThatWaitsForItsGuest_EndsWithTheContext) {
+    Program killed;
+    killed.start();
+    const VkSemaphore of_guest = make_timeline(killed);
+    const VkSemaphore of_queue = make_timeline(killed);
+    const auto submit = [&](VkSemaphore wait, uint64_t wait_value, VkSemaphore signal) {
+        const uint64_t signal_value = 9;
+        const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+        VkTimelineSemaphoreSubmitInfo values{};
+        values.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+        values.waitSemaphoreValueCount = 1;
+        values.pWaitSemaphoreValues = &wait_value;
+        values.signalSemaphoreValueCount = signal != nullptr ? 1 : 0;
+        values.pSignalSemaphoreValues = &signal_value;
+        VkSubmitInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+        info.pNext = &values;
+        info.waitSemaphoreCount = 1;
+        info.pWaitSemaphores = &wait;
+        info.pWaitDstStageMask = &stage;
+        info.signalSemaphoreCount = signal != nullptr ? 1 : 0;
+        info.pSignalSemaphores = &signal;
+        killed.call(guest::vkQueueSubmitAsyncGOOGLE{
+            .self = killed.queue, .submitCount = 1, .pSubmits = &info});
+    };
+    submit(of_guest, 3, of_queue);
+    submit(of_queue, 9, VK_NULL_HANDLE);
+    submit(of_guest, 4711, VK_NULL_HANDLE);
+    killed.ring.reset();
+    killed.session.reset();
+}
+
 }  // namespace
 }  // namespace swede::gfxstream::vulkan
