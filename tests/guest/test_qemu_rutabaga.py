@@ -5,6 +5,7 @@ Vulkan, in one guest that is rebooted half-way. SWEDE_QEMU_RUTABAGA names the QE
 import base64
 import hashlib
 import pathlib
+import re
 import subprocess
 import time
 
@@ -23,6 +24,7 @@ from vulkan_guest import GFXSTREAM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+VK_ERROR_DEVICE_LOST = -4
 LIBRARY = "src/transports/c_abi/librutabaga_gfx_ffi.so.0"
 
 
@@ -70,7 +72,7 @@ class RutabagaMachine(Screen):
 
 @pytest.fixture(scope="module")
 def machine(sway, guest_programs, tmp_path_factory):  # pylint: disable=redefined-outer-name
-    vulkan = {f"/usr/bin/{name}": lab_programs.program(name) for name in [*VULKAN_PROGRAMS, "vk_share"]}
+    vulkan = {f"/usr/bin/{name}": lab_programs.program(name) for name in [*VULKAN_PROGRAMS, "vk_busy", "vk_malformed", "vk_share"]}
     made = RutabagaMachine(tmp_path_factory.mktemp("rutabaga"), guest_programs | vulkan, sway.socket)
     try:
         made.guest.start()
@@ -183,6 +185,39 @@ def test_full_window_fails_a_map_and_the_program_works_on(boot):
                    " --most-megabytes 4096"), 180)
     assert lab_programs.Answer(0, answer, "").line()["end"] == "it cannot be mapped"
     boot.guest.check(vulkan_guest.command(GFXSTREAM, "vk_compute --words 1000"), 120)
+
+
+@pytest.fixture
+def busy(boot):
+    """A program that works all the time, and has to be right to its end."""
+    boot.guest.check(vulkan_guest.command(GFXSTREAM, "vk_busy --megabytes 1 > /tmp/busy 2>&1 &"))
+    boot.guest.check("n=0; until grep -q running /tmp/busy; do n=$((n+1)); [ $n -gt 600 ] && exit 1; "
+                     "sleep 0.05; done", 120)
+    yield
+    boot.guest.check("killall -TERM vk_busy; while pidof vk_busy > /dev/null; do sleep 0.1; done", 120)
+    rounds = re.search(r'"rounds":(\d+)', boot.guest.check("cat /tmp/busy"))
+    assert rounds and int(rounds[1]) > 1, boot.guest.check("cat /tmp/busy")
+
+
+@pytest.mark.parametrize("how", ["size", "place", "opcode", "truncated", "chain", "handle"])
+def test_a_broken_stream_costs_its_program_only(boot, busy, how):  # pylint: disable=unused-argument
+    answer = boot.guest.check(vulkan_guest.command(GFXSTREAM, f"vk_malformed --how {how}"), 120)
+    line = lab_programs.Answer(0, answer, "").line()
+    assert (line["here"], line["there"]) == (VK_ERROR_DEVICE_LOST, VK_ERROR_DEVICE_LOST)
+    assert line["sync_file"]
+
+
+def test_programs_that_are_killed_at_work_leave_nothing(boot, busy):  # pylint: disable=unused-argument
+    before = census_of(boot.guest.process)
+    for _ in range(5):
+        boot.guest.check(vulkan_guest.command(
+            GFXSTREAM, "vk_threads --threads 2 --rounds 100000 > /tmp/threads 2>&1 &"))
+        wait_until(lambda: census_of(boot.guest.process)["threads"] > before["threads"], 60,
+                   "the threads of the program's rings")
+        boot.guest.check("killall -KILL vk_threads; while pidof vk_threads > /dev/null; do sleep 0.1; "
+                         "done")
+    wait_until(lambda: all(census_of(boot.guest.process)[key] <= before[key] for key in before), 30,
+               f"no more than before ({before})")
 
 
 def test_a_cube_is_in_qemus_picture(boot):
