@@ -3,6 +3,7 @@
 What the host's programs do with it is in tests/guest/test_wayland.py; the messages are in
 tests/protocol/test_local_wayland.py."""
 
+import os
 import pathlib
 import re
 import signal
@@ -155,6 +156,13 @@ def test_programs_with_either_kind_of_context_side_by_side(program, programs):
                             capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert answer.returncode == 0, answer
     assert answer.stdout.count("ok=1") == 5 and answer.stdout.count("SWEDE sync count=20") == 5, answer
+
+
+def test_the_compositor_of_the_environment(client, sway):
+    answer = subprocess.run([SWEDE, "run", "--driver", "none", "--shim", SHIM, "--cross-domain", "--", client, "sync",
+                             "5"], capture_output=True, text=True, timeout=PATIENCE, check=False,
+                            env=dict(os.environ, XDG_RUNTIME_DIR=str(sway.folder), WAYLAND_DISPLAY=sway.socket.name))
+    assert answer.returncode == 0 and "SWEDE sync count=5" in answer.stdout, answer
 
 
 def test_without_the_option_there_is_no_compositor(client):

@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -368,6 +371,37 @@ TEST_F(UnixSocketTest, OtherFiles_AreLeftAlone) {
     }
     std::filesystem::create_symlink(folder / "socket", link);
     EXPECT_FALSE(listen_unix(link)) << "a link is not followed";
+}
+
+TEST_F(UnixSocketTest, OtherEnd_IsOfTheSameProcessOrRefused) {
+    const auto [ours, theirs] = testing::socket_pair();
+    const auto [connection, peer] = testing::socket_pair();
+    EXPECT_TRUE(check_same_peer(ours.get(), connection.get()));
+    const UniqueFd lonely(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_FALSE(check_same_peer(lonely.get(), connection.get())) << "it has no other end";
+    EXPECT_FALSE(check_same_peer(-1, connection.get()));
+    EXPECT_FALSE(check_same_peer(-1, -1));
+    // What a service listens at is of the process that called listen().
+    const std::string path = folder / "service";
+    std::array<int, 2> ready{};
+    ASSERT_EQ(::pipe2(ready.data(), O_CLOEXEC), 0);
+    const UniqueFd is_ready(ready[0]);
+    UniqueFd tells(ready[1]);
+    const pid_t service = ::fork();
+    if (service == 0) {
+        const auto listener = listen_unix(path);
+        static_cast<void>(!::write(tells.get(), "r", 1));
+        ::pause();
+        ::_exit(0);
+    }
+    tells.reset();
+    char byte = 0;
+    ASSERT_EQ(::read(is_ready.get(), &byte, 1), 1);
+    const UniqueFd client = connect_unix(path).value();
+    EXPECT_FALSE(check_same_peer(client.get(), connection.get()));
+    EXPECT_TRUE(check_same_peer(client.get(), client.get()));
+    ::kill(service, SIGKILL);
+    ::waitpid(service, nullptr, 0);
 }
 
 TEST_F(UnixSocketTest, ImpossiblePaths_AreErrors) {
