@@ -330,6 +330,27 @@ TEST(CppHeader, DescriptorsAreGivenAway) {
     EXPECT_EQ(swede::testing::open_fds(), fds);
 }
 
+TEST(CppHeader, MemoryOfTheProgramBecomesABlob) {
+    Heard heard;
+    Gpu gpu = make(heard);
+    const int file = ::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ASSERT_EQ(::ftruncate(file, 4096), 0);
+    const Handle mine(::dup(file), RUTABAGA_HANDLE_TYPE_MEM_SHM);
+    const rutabaga_create_blob request{RUTABAGA_BLOB_MEM_HOST3D, RUTABAGA_BLOB_FLAG_USE_MAPPABLE, 0,
+                                       4096};
+    EXPECT_TRUE(is_error(
+        gpu.create_blob(0, 1, request, {}, Handle(::dup(file), RUTABAGA_HANDLE_TYPE_MEM_SHM)),
+        std::errc::invalid_argument));  // it could shrink
+    ASSERT_EQ(::fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    ASSERT_TRUE(gpu.create_blob(0, 1, request, {}, Handle(file, RUTABAGA_HANDLE_TYPE_MEM_SHM)));
+    auto mapped = gpu.map(1);
+    ASSERT_TRUE(mapped.has_value());
+    mapped->bytes()[4095] = std::byte{77};
+    char byte = 0;
+    ASSERT_EQ(::pread(mine.fd(), &byte, 1, 4095), 1);
+    EXPECT_EQ(byte, 77);
+}
+
 TEST(CppHeader, SnapshotsComeBack) {
     std::string folder = std::filesystem::temp_directory_path() / "swede-cpp-header-XXXXXX";
     ASSERT_NE(::mkdtemp(folder.data()), nullptr);
