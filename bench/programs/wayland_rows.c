@@ -5,32 +5,18 @@
 //   wayland_rows LIBRARY SOCKET sync COUNT | frames WIDTH HEIGHT COUNT | paste-time | calls COUNT
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <rutabaga_gfx/rutabaga_gfx_ffi.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-static void need(int condition, const char* what, ...);
 #include "cross_domain_messages.h"
 #include "wayland_measures.h"
 #include "wayland_socket.h"
-
-static void need(int condition, const char* what, ...) {
-    if (condition) return;
-    printf("SWEDE error errno=%d what=\"", errno);
-    va_list values;
-    va_start(values, what);
-    vprintf(what, values);
-    va_end(values);
-    printf("\"\n");
-    exit(1);
-}
 
 // --- the C library ---
 

@@ -3,27 +3,13 @@
 // cross-domain's are at a door with a static window; on a compositor of this machine:
 //   swede_pool SOCKET WIDTH HEIGHT SEED    stays until killed
 #define _GNU_SOURCE
-#include <errno.h>
 #include <linux/udmabuf.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-static void need(int condition, const char* what, ...);
 #include "pattern.h"
 #include "wayland_socket.h"
-
-static void need(int condition, const char* what, ...) {
-    if (condition) return;
-    printf("SWEDE error errno=%d what=\"", errno);
-    va_list values;
-    va_start(values, what);
-    vprintf(what, values);
-    va_end(values);
-    printf("\"\n");
-    exit(1);
-}
 
 enum { BEFORE = 1 << 20 };  // where the pool begins in the file
 

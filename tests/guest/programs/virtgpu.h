@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "need.h"
 #include "test_renderer_commands.h"
 
 // Linux, include/uapi/drm/virtgpu_drm.h. Debian 12's libdrm has only its first half, so what is
@@ -77,19 +78,6 @@ struct virtgpu_context_init {
 #define IOCTL_CONTEXT_INIT DRM_IOWR(DRM_COMMAND_BASE + 0x0b, struct virtgpu_context_init)
 
 enum { FENCE_PATIENCE_MS = 60000 };
-
-// Tells the failure and ends the program.
-__attribute__((format(printf, 2, 3), unused)) static void need(int condition, const char* what,
-                                                               ...) {
-    if (condition) return;
-    printf("SWEDE error errno=%d what=\"", errno);
-    va_list values;
-    va_start(values, what);
-    vprintf(what, values);
-    va_end(values);
-    printf("\"\n");
-    exit(1);
-}
 
 __attribute__((unused)) static int open_node(void) {
     const int node = open("/dev/dri/renderD128", O_RDWR | O_CLOEXEC);

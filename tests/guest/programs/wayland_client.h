@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // As much of a Wayland client as tests and benchmarks need, over any connection and without
 // libwayland. Opcodes are those of wayland.xml, xdg-shell.xml and wlr-data-control-unstable-v1.xml.
-// Each failure ends the program; need() is the includer's.
+// Each failure ends the program.
 #pragma once
 
 #include <stddef.h>
@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "need.h"
 
 enum { EVENT_BYTES = 4096 };  // the most that a message of the compositor has, and one event
 
