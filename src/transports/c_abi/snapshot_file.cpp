@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transports/c_abi/snapshot_file.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -117,7 +118,7 @@ Result<void> for_each_piece(uint32_t width, uint32_t height, Function function) 
 Result<Record> record_of(const Resource& resource) {
     Record record{};
     record.id = resource.id;
-    if (resource.kind == Resource::Kind::k2d && resource.renderer == nullptr) {
+    if (resource.kind == Resource::Kind::k2d && resource.renderer == nullptr && resource.format) {
         record.kind = snapshot::kKind2d;
         record.format = static_cast<uint32_t>(*resource.format);
         record.width = resource.width;
@@ -232,7 +233,8 @@ Result<void> read_snapshot(Instance& instance, int fd, uint64_t size) {
     Result<void> loaded = load_all(instance, reader, made);
     if (!loaded) {
         for (const uint32_t id : made)
-            if (gpu.find(id) != nullptr) static_cast<void>(instance.unref(id));
+            if (gpu.find(id) != nullptr && !instance.unref(id))
+                instance.warn(fmt::format("Resource {} of a bad snapshot is still there.", id));
     }
     return loaded;
 }
