@@ -30,9 +30,12 @@ def plan(level, fuzz_seconds=None):
         return (f"{name} ({flavour.name})",
                 lambda: test_parts.python_tests(name, flavour, slow=slow))
 
+    def side_by_side(name, flavour, at_once):
+        return (f"{name} ({flavour.name})",
+                lambda: test_parts.python_tests_side_by_side(name, flavour, at_once, slow=slow))
+
     def protocol(flavour):
-        return (f"protocol ({flavour.name})",
-                lambda: test_parts.python_tests_side_by_side("protocol", flavour, slow=slow))
+        return side_by_side("protocol", flavour, 2 * test_parts.CORES)
 
     def unit(flavour):
         return f"unit ({flavour.name})", lambda: test_parts.unit_tests(flavour)
@@ -54,7 +57,7 @@ def plan(level, fuzz_seconds=None):
         return
     yield suite("local", build.RELEASE)
     yield suite("vulkan", build.RELEASE)
-    yield suite("guest", build.RELEASE)
+    yield side_by_side("guest", build.RELEASE, test_parts.CORES)  # a guest waits on one core
     for flavour in (build.ASAN, build.TSAN):
         yield built(flavour)
         yield unit(flavour)

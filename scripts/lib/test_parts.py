@@ -14,7 +14,7 @@ from results import Results, read_junit
 
 OUTPUT = REPOSITORY / "out" / "test"
 CORES = len(os.sched_getaffinity(0))
-SHARES = 2 * CORES  # of a suite that is run side by side
+NO_TESTS_COLLECTED = 5  # pytest's status: all of a file are for the nightly run
 
 # Without halt_on_error UBSan only prints, and the test passes.
 SANITIZER_ENVIRONMENT = {
@@ -85,28 +85,31 @@ def unit_tests(flavour):
     return total
 
 
-def python_tests_side_by_side(name, flavour, *, slow=False):
-    """pytest in several processes, each with some of the files: the tests wait more than they work."""
-    def run(share):
-        return python_tests(name, flavour, slow=slow, share=share)
+def python_tests_side_by_side(name, flavour, at_once, *, slow=False):
+    """pytest for each file of tests/NAME, so many at once: for tests that wait more than they work."""
+    # The last to begin should be short; the longest to read are often the longest to run.
+    files = sorted((REPOSITORY / "tests" / name).glob("test_*.py"), key=lambda path: -path.stat().st_size)
+
+    def run(path):
+        return python_tests(name, flavour, slow=slow, file=path.name)
 
     total = Results()
-    with concurrent.futures.ThreadPoolExecutor(SHARES) as pool:
-        for results in pool.map(run, range(SHARES)):
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for results in pool.map(run, files):
             total += results
     return total
 
 
-def python_tests(name, flavour, *, slow=False, share=None):
-    """pytest on tests/NAME against one build; those marked `slow` are for the nightly run. `share`:
-    the number of one of SHARES shares of the files."""
+def python_tests(name, flavour, *, slow=False, file=None):
+    """pytest on tests/NAME, or one file there, against one build; tests marked `slow` are for the nightly
+    run."""
     part = f"{name} {flavour.name}"
     tests = [f"tests/{name}"]
-    if share is not None:
-        tests = sorted((REPOSITORY / "tests" / name).glob("test_*.py"))[share::SHARES]
-        part += f" {share + 1}"
-        if not tests:
-            return Results()
+    if file is not None:
+        # Not by naming it, which takes a file that its conftest.py leaves out.
+        tests += [f"--ignore={other}" for other in sorted((REPOSITORY / "tests" / name).glob("test_*.py"))
+                  if other.name != file]
+        part += f" {file.removesuffix('.py')}"
     folder = _fresh_folder(part)
     report, log = folder / "report.xml", folder / "pytest.log"
     command = ["/usr/bin/python3", "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider",
@@ -118,6 +121,8 @@ def python_tests(name, flavour, *, slow=False, share=None):
     if flavour.name != "release":
         environment |= SANITIZER_ENVIRONMENT
     status = _run_logged(command, log, environment, None)
+    if file is not None and status == NO_TESTS_COLLECTED:
+        return Results()
     try:
         results = read_junit(report, part)
     except (OSError, SyntaxError):
