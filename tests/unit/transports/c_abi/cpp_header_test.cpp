@@ -141,9 +141,11 @@ TEST(CppHeader, CallbacksFollowAGpuThatMoves) {
 }
 
 TEST(CppHeader, EndLeavesNothing) {
+    Heard heard;
+    // With the first thread of a program TSan starts one of its own.
+    static_cast<void>(make(heard, kCrossDomainMask));
     const size_t fds = swede::testing::open_fds();
     const size_t threads = swede::testing::threads();
-    Heard heard;
     for (int i = 0; i < 20; ++i) {
         Gpu gpu = make(heard, kCrossDomainMask);
         ASSERT_TRUE(gpu.create_context(1, RUTABAGA_CAPSET_CROSS_DOMAIN, "a name"));
@@ -153,7 +155,8 @@ TEST(CppHeader, EndLeavesNothing) {
         EXPECT_TRUE(is_error(gpu.unref(1), std::errc::invalid_argument));
     }
     EXPECT_EQ(swede::testing::open_fds(), fds);
-    EXPECT_EQ(swede::testing::threads(), threads);
+    // One that has ended is listed a moment longer.
+    while (swede::testing::threads() > threads) std::this_thread::yield();
 }
 
 TEST(CppHeader, CallbackMayEndItsGpu) {
