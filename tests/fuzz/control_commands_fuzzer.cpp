@@ -88,7 +88,7 @@ Harness::Setup setup(uint8_t kind) {
 
 std::unique_ptr<HostVisibleWindow> window(uint8_t kind) {
     constexpr uint64_t kSize = 16 * 4096;
-    if ((kind & 64) != 0) return std::make_unique<MappedWindow>(kSize);
+    if ((kind & 64) != 0) return std::make_unique<testing::MappedWindow>(kSize);
     if ((kind & 8) != 0) return std::make_unique<NoWindow>();
     return StaticWindow::create(kSize).value();
 }

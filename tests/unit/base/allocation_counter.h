@@ -20,24 +20,38 @@ uint64_t allocations_of(auto work) {
     return allocations.load() - before;
 }
 
+inline void* counted(void* memory) {
+    allocations.fetch_add(1, std::memory_order_relaxed);
+    return memory;
+}
+inline void* allocate(size_t size) {
+    return counted(std::malloc(size == 0 ? 1 : size));
+}
+inline void* allocate(size_t size, std::align_val_t alignment) {
+    const auto align = static_cast<size_t>(alignment);
+    return counted(std::aligned_alloc(align, (size + align - 1) / align * align));
+}
+inline void* or_throw(void* memory) {
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+}
+
 }  // namespace swede::testing
 
-// Not inlined: GCC would see free() on what operator new returned, and take it for a mistake.
+// All that a program may call, or a sanitizer finds memory of one family given back to another. Not
+// inlined: GCC would see free() on what operator new returned, and take it for a mistake.
 [[gnu::noinline]] void* operator new(size_t size) {
-    swede::testing::allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-    throw std::bad_alloc();
+    return swede::testing::or_throw(swede::testing::allocate(size));
 }
 [[gnu::noinline]] void* operator new(size_t size, const std::nothrow_t&) noexcept {
-    swede::testing::allocations.fetch_add(1, std::memory_order_relaxed);
-    return std::malloc(size == 0 ? 1 : size);
+    return swede::testing::allocate(size);
 }
 [[gnu::noinline]] void* operator new(size_t size, std::align_val_t alignment) {
-    swede::testing::allocations.fetch_add(1, std::memory_order_relaxed);
-    const auto align = static_cast<size_t>(alignment);
-    if (void* const memory = std::aligned_alloc(align, (size + align - 1) / align * align))
-        return memory;
-    throw std::bad_alloc();
+    return swede::testing::or_throw(swede::testing::allocate(size, alignment));
+}
+[[gnu::noinline]] void* operator new(size_t size, std::align_val_t alignment,
+                                     const std::nothrow_t&) noexcept {
+    return swede::testing::allocate(size, alignment);
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept {
     std::free(memory);
