@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,7 +27,7 @@ using testing::RingGuest;
 struct StuckContexts : ::testing::Test {
     std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
     std::shared_ptr<FakeExecutor::State> state = std::make_shared<FakeExecutor::State>();
-    int given_up = 0;
+    std::atomic<int> given_up = 0;  // by a thread of the renderer
     std::unique_ptr<GfxstreamRenderer> renderer = [this] {
         RendererParts parts;
         parts.executors = testing::fake_executors(state);
