@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -84,10 +85,13 @@ def paste(sway, client):
 def waypipe(sway, folder):
     """The socket of a waypipe whose two ends are connected by a Unix socket."""
     middle, display = folder / "waypipe", folder / "waypipe-display"
-    near = subprocess.Popen(["waypipe", "-s", middle, "client"],
+    # Its children outlive it: they must not hold our output open, and end with their group.
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
+             "start_new_session": True}
+    near = subprocess.Popen(["waypipe", "-s", middle, "client"], **quiet,
                             env=dict(os.environ, XDG_RUNTIME_DIR=str(sway.folder),
                                      WAYLAND_DISPLAY=sway.socket.name))
-    far = subprocess.Popen(["waypipe", "-s", middle, "--display", display, "server", "--", "sleep", "600"],
+    far = subprocess.Popen(["waypipe", "-s", middle, "--display", display, "server", "--", "sleep", "600"], **quiet,
                            env=dict(os.environ, XDG_RUNTIME_DIR=str(folder)))
     try:
         deadline = time.monotonic() + 20
@@ -97,7 +101,7 @@ def waypipe(sway, folder):
         yield display
     finally:
         for process in (far, near):
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
 
 

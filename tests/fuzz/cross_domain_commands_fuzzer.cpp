@@ -3,6 +3,7 @@
 // that answers now and then. make_cross_domain_seeds.py writes seeds.
 // Parsers: src/cross_domain/context.cpp src/cross_domain/image_requirements.cpp
 // src/cross_domain/items.cpp src/cross_domain/channel_pipes.cpp src/cross_domain/host_blob.cpp
+// src/cross_domain/renderer.cpp src/cross_domain/blob_copy.cpp
 #include "cross_domain_world.h"
 
 namespace {
@@ -27,7 +28,7 @@ class Guest {
 
   private:
     void step() {
-        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 9)) {
+        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 11)) {
             case 0:
                 static_cast<void>(world_.init());
                 break;
@@ -50,7 +51,7 @@ class Guest {
                 break;
             case 5:
                 world_.create_blob(resource(), input_.ConsumeIntegralInRange<uint64_t>(0, 9),
-                                   input_.ConsumeIntegralInRange<uint64_t>(0, 3 * kPageSize));
+                                   input_.ConsumeIntegralInRange<uint64_t>(0, 8 * kPageSize));
                 break;
             case 6:
                 world_.destroy_blob(resource());
@@ -72,6 +73,12 @@ class Guest {
                 world_.destroy_context();
                 world_.create_context();
                 break;
+            case 10:
+                world_.place_blob(resource(), 8 * kPageSize);
+                break;
+            case 11:
+                world_.displace_blob(resource());
+                break;
         }
     }
     [[nodiscard]] uint32_t resource() { return input_.ConsumeIntegralInRange<uint32_t>(50, 54); }
@@ -83,7 +90,7 @@ class Guest {
     }
 
     FuzzedDataProvider& input_;
-    CrossDomainWorld world_;
+    CrossDomainWorld world_{input_.ConsumeEnum<CrossDomainWorld::Memory>()};
     Channel compositor_;
 };
 

@@ -15,18 +15,22 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/mapping.h"
 #include "channel.h"
 #include "cross_domain/renderer.h"
 #include "require.h"
 #include "small_limits.h"
 #include "unit/base/peer_socket.h"
+#include "unit/cross_domain/whole_files.h"
 #include "unit/rutabaga/guest_pages.h"
 
 namespace swede::fuzz {
@@ -115,11 +119,18 @@ class CrossDomainWorld {
     static constexpr uint32_t kQueryRing = 10;
     static constexpr uint32_t kRing = 11;
 
-    CrossDomainWorld() {
+    /// How guest and compositor come to share memory.
+    enum class Memory : uint8_t { kFiles, kDmaBufs, kInWindow, kMaxValue = kInWindow };
+
+    explicit CrossDomainWorld(Memory memory = Memory::kFiles) {
         socket().refuse_all();
-        renderer_ = cross_domain::CrossDomainRenderer::create(
-                        {{{ChannelType::kWayland, socket().path()}}}, sink_, budget_)
-                        .value();
+        cross_domain::Options options{{{ChannelType::kWayland, socket().path()}}};
+        const auto udmabuf = std::make_shared<cross_domain::testing::WholeFiles>();
+        if (memory != Memory::kFiles)
+            options.images = std::make_shared<cross_domain::UdmabufImages>(udmabuf);
+        if (memory == Memory::kInWindow) options.window = udmabuf;
+        renderer_ =
+            cross_domain::CrossDomainRenderer::create(std::move(options), sink_, budget_).value();
         create_context();
     }
     ~CrossDomainWorld() {
@@ -163,13 +174,34 @@ class CrossDomainWorld {
     /// What the ring's bytes say to a guest that believes them.
     void read_ring(std::span<std::byte> to) const { require(ring_->read(0, to).has_value()); }
     void create_blob(uint32_t resource, uint64_t blob_id, uint64_t size) {
-        renderer_->create_blob(kContext, resource, {wire::kBlobMemHost3d, 3, blob_id, size},
-                               nullptr, ignore<rutabaga::BlobInfo>());
+        if (blobs_.contains(resource)) return;
+        const bool made = answer<rutabaga::BlobInfo>([&](auto done) {
+            renderer_->create_blob(kContext, resource, {wire::kBlobMemHost3d, 3, blob_id, size},
+                                   nullptr, std::move(done));
+        });
+        if (!made) return;
+        blobs_.insert(resource);
         renderer_->attach_resource(kContext, resource, {size, nullptr});
     }
     void destroy_blob(uint32_t resource) {
+        displace_blob(resource);
         renderer_->detach_resource(kContext, resource);
         renderer_->destroy_resource(resource, ignore<>());
+        blobs_.erase(resource);
+    }
+    /// Where each resource has its place in the window.
+    void place_blob(uint32_t resource, uint64_t size) {
+        if (placed_.contains(resource)) return;
+        const bool placed = answer<>([&](auto done) {
+            renderer_->place_blob(
+                resource, {window().get(), (resource % kPlaces) * kPlace, std::min(size, kPlace)},
+                std::move(done));
+        });
+        if (placed) placed_.insert(resource);
+    }
+    void displace_blob(uint32_t resource) {
+        if (placed_.erase(resource) == 0) return;
+        require(answer<>([&](auto done) { renderer_->displace_blob(resource, std::move(done)); }));
     }
     [[nodiscard]] cross_domain::CrossDomainRenderer& renderer() { return *renderer_; }
     [[nodiscard]] CrossDomainSink& sink() { return *sink_; }
@@ -179,9 +211,25 @@ class CrossDomainWorld {
     }
 
   private:
+    static constexpr uint64_t kPlaces = 8;
+    static constexpr uint64_t kPlace = 8 * kPageSize;
+
+    [[nodiscard]] static const UniqueFd& window() {
+        static const UniqueFd window = create_memfd("fuzz-window", kPlaces * kPlace).value();
+        return window;
+    }
     template <typename T = void>
     [[nodiscard]] rutabaga::Completion<T> ignore() {
         return {sink_, [](Result<T>) {}};
+    }
+    /// As the device does, which lets a resource's calls wait for one another. True: it went well.
+    template <typename T = void, typename Call>
+    bool answer(Call call) {
+        std::optional<bool> answered;
+        call(rutabaga::Completion<T>(sink_,
+                                     [&](Result<T> result) { answered = result.has_value(); }));
+        for (sink_->run(); !answered; sink_->run()) std::this_thread::yield();
+        return *answered;
     }
 
     // Small, so that an input meets them.
@@ -194,6 +242,8 @@ class CrossDomainWorld {
     std::shared_ptr<Backing> query_ = query_pages_.backing();
     std::shared_ptr<Backing> ring_ = ring_pages_.backing();
     uint64_t next_ticket_ = 1;
+    std::set<uint32_t> blobs_;
+    std::set<uint32_t> placed_;
 };
 
 /// Files of every kind that a compositor might send. Made once: the kernel's work is not what we

@@ -16,6 +16,7 @@ from cross_domain_client import (
     BLOB, GET_IMAGE_REQUIREMENTS, INIT, READ_PIPE, WRITE, command, fourcc, send_command)
 
 QUERY, CHANNEL = 10, 11
+DMA_BUFS, IN_WINDOW = 1, 2  # CrossDomainWorld::Memory
 
 
 class Seed:
@@ -41,27 +42,37 @@ class Seed:
         return self.front + b"".join(reversed(self.back))
 
 
+def guest(memory=0):
+    return Seed().number(memory)
+
+
 def commands():
     image = command(GET_IMAGE_REQUIREMENTS, struct.pack("<4I", 64, 1, fourcc("R8"), 0x11))
     planes = command(GET_IMAGE_REQUIREMENTS, struct.pack("<4I", 64, 48, fourcc("NV12"), 0x11))
     write = command(WRITE, struct.pack("<4I", 2, 0, 4, 0) + b"text")
     hang_up = command(WRITE, struct.pack("<4I", 2, 1, 0, 0))
     event = command(11, struct.pack("<II", 2, 0))
-    connect = Seed().step(0)
-    yield "connect", connect
-    yield "inits", Seed().step(1).bytes(command(INIT, struct.pack("<II", CHANNEL, 1))).step(9).step(1).bytes(
+    yield "connect", guest().step(0)
+    yield "inits", guest().step(1).bytes(command(INIT, struct.pack("<II", CHANNEL, 1))).step(9).step(1).bytes(
         command(INIT, struct.pack("<IIII", QUERY, CHANNEL, 1, 1))).step(9).step(1).bytes(
             command(INIT, struct.pack("<III16x", QUERY, CHANNEL, 1))).step(9).step(1).bytes(
                 command(INIT, struct.pack("<III", QUERY, CHANNEL, 0)))
-    yield "image", Seed().step(0).step(1).bytes(image).step(1).bytes(planes).step(5).number(0).number(2).number(
+    yield "image", guest().step(0).step(1).bytes(image).step(1).bytes(planes).step(5).number(0).number(2).number(
         0, 2).step(1).bytes(send_command(b"pool", [(50, BLOB)])).step(6).number(0)
-    yield "paste", Seed().step(0).step(1).bytes(send_command(b"receive", [(0x80000001, READ_PIPE)])).step(3)
-    yield "old", Seed().step(0).step(1).bytes(send_command(b"old", [(0x80000001, READ_PIPE)], count=4))
-    yield "copy", Seed().step(0).step(7).number(4).bytes(b"send", 1).step(3).step(1).bytes(write).step(1).bytes(hang_up)
-    yield "event", Seed().step(0).step(7).number(5).bytes(b"event", 1).step(3).step(1).bytes(event).step(3)
-    yield "keymap", Seed().step(0).step(7).number(2).bytes(b"map", 1).step(3).step(5).number(0).number(2).number(5000, 2)
-    yield "both", Seed().step(0).step(2).bytes(send_command(b"one") + send_command(b"two"))
-    yield "end", Seed().step(0).step(3).step(8).step(3)
+    yield "paste", guest().step(0).step(1).bytes(send_command(b"receive", [(0x80000001, READ_PIPE)])).step(3)
+    yield "old", guest().step(0).step(1).bytes(send_command(b"old", [(0x80000001, READ_PIPE)], count=4))
+    yield "copy", guest().step(0).step(7).number(4).bytes(b"send", 1).step(3).step(1).bytes(write).step(1).bytes(hang_up)
+    yield "event", guest().step(0).step(7).number(5).bytes(b"event", 1).step(3).step(1).bytes(event).step(3)
+    yield "keymap", guest().step(0).step(7).number(2).bytes(b"map", 1).step(3).step(5).number(0).number(2).number(5000, 2)
+    yield "both", guest().step(0).step(2).bytes(send_command(b"one") + send_command(b"two"))
+    yield "end", guest().step(0).step(3).step(8).step(3)
+    yield "dma_buf", guest(DMA_BUFS).step(0).step(1).bytes(planes).step(5).number(0).number(2).number(20480, 2).step(
+        1).bytes(send_command(b"image", [(50, BLOB)])).step(6).number(0)
+    yield "window", guest(IN_WINDOW).step(0).step(1).bytes(image).step(5).number(0).number(2).number(4096, 2).step(
+        10).number(0).step(1).bytes(send_command(b"pool", [(50, BLOB)])).step(11).number(0).step(10).number(0).step(
+            6).number(0)
+    yield "keymap_in_window", guest(IN_WINDOW).step(0).step(7).number(0).bytes(b"map", 1).step(3).step(5).number(
+        0).number(2).number(5000, 2).step(10).number(0).step(11).number(0)
 
 
 def compositors():

@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blobs at a door whose window is static, and images that are dma-bufs. The stand-in for udmabuf
-// gives out the whole memory file and remembers which part was meant: udmabuf_test.cpp has the
-// kernel's own, in a guest.
+// Blobs at a door whose window is static, and images that are dma-bufs. kernel_images_test.cpp has
+// the kernel's own udmabuf, in a guest.
 #include "base/checked.h"
 #include "cross_domain/blob_copy.h"
 #include "guest.h"
+#include "whole_files.h"
 
 namespace swede::cross_domain::testing {
 namespace {
-
-class WholeFiles final : public Udmabuf {
-  public:
-    WholeFiles() : Udmabuf(UniqueFd()) {}
-    [[nodiscard]] Result<UniqueFd> make(int memory, uint64_t offset, uint64_t size) const override {
-        if (refuses) return fail(ErrorCode::kSystem, "No.");
-        last_offset = offset;
-        last_size = size;
-        return UniqueFd(::fcntl(memory, F_DUPFD_CLOEXEC, 0));
-    }
-    mutable uint64_t last_offset = 0;
-    mutable uint64_t last_size = 0;
-    bool refuses = false;
-};
 
 struct WindowTest : CrossDomainTest {
     static constexpr uint64_t kWindow = 64 << 12;
