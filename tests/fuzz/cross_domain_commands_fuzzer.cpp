@@ -22,7 +22,7 @@ class Guest {
             step();
             if (UniqueFd connection = CrossDomainWorld::socket().accept())
                 compositor_.connect(std::move(connection));
-            world_.sink().run();
+            world_.settle();
         }
     }
 

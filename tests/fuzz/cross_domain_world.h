@@ -203,6 +203,12 @@ class CrossDomainWorld {
         if (placed_.erase(resource) == 0) return;
         require(answer<>([&](auto done) { renderer_->displace_blob(resource, std::move(done)); }));
     }
+    /// The reactor has come to what was ready before.
+    void settle() {
+        constexpr uint32_t kNone = 99;  // no context, so that nothing else is done
+        for (int turn = 0; turn < 2; ++turn)
+            answer<>([&](auto done) { renderer_->destroy_context(kNone, std::move(done)); });
+    }
     [[nodiscard]] cross_domain::CrossDomainRenderer& renderer() { return *renderer_; }
     [[nodiscard]] CrossDomainSink& sink() { return *sink_; }
     [[nodiscard]] static const CompositorSocket& socket() {
