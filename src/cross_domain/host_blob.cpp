@@ -65,10 +65,8 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
         return Adopted{std::move(blob), {}};
     }
     if (*pages > kMaxCopy)
-        return fail(ErrorCode::kOutOfMemory,
-                    "{} bytes of a file that may shrink or ends inside a page are too many to "
-                    "copy ({}).",
-                    *pages, kMaxCopy);
+        return fail(ErrorCode::kOutOfMemory, "{} bytes are too many to copy ({}).", *pages,
+                    kMaxCopy);
     auto blob = SWEDE_TRY(create(*pages, Shown::kItself, budget));
     blob->map_info_ = read_only;  // what the guest wrote would reach nobody
     return Adopted{std::move(blob), std::move(file.fd)};

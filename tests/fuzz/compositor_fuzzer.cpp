@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cross_domain/stream_socket.h"
 #include "cross_domain_world.h"
 
 namespace {
@@ -14,6 +15,7 @@ namespace {
 using namespace swede;
 using namespace swede::fuzz;
 
+constexpr size_t kMostPipes = 8;
 constexpr size_t kMaxSteps = 60;
 
 class Compositor {
@@ -27,25 +29,35 @@ class Compositor {
         connection_ = CrossDomainWorld::socket().accept();
         require(bool(connection_));
         require(world_.submit(send()));
+        ++told_bytes_;
         for (size_t i = 0; i < kMaxSteps && input_.remaining_bytes() != 0; ++i) {
             step();
             read_message();
-            world_.sink().run();
+            world_.settle();
         }
     }
 
   private:
-    /// One byte, without identifiers.
-    [[nodiscard]] std::vector<std::byte> send() const {
-        const uint32_t start = send_receive_size(few_ ? kFewIdentifiers : kManyIdentifiers);
-        std::vector<std::byte> bytes(start + 1);
-        const SendReceive head{{4, 0, static_cast<uint16_t>(start + 1), 0}, 0, 1};
+    /// The next bytes of what the guest tells; with a pipe that it reads, if it has an id.
+    [[nodiscard]] std::vector<std::byte> send(size_t size = 1, uint32_t pipe = 0) {
+        const uint32_t max = few_ ? kFewIdentifiers : kManyIdentifiers;
+        const uint32_t start = send_receive_size(max);
+        std::vector<std::byte> bytes(start + size);
+        const SendReceive head{{4, 0, static_cast<uint16_t>(start + size), 0},
+                               pipe != 0 ? 1u : 0u,
+                               static_cast<uint32_t>(size)};
         std::memcpy(bytes.data(), &head, sizeof(head));
+        const auto type = static_cast<uint32_t>(IdentifierType::kReadPipe);
+        std::memcpy(bytes.data() + sizeof(head), &pipe, sizeof(pipe));
+        if (pipe != 0)
+            std::memcpy(bytes.data() + sizeof(head) + max * sizeof(pipe), &type, sizeof(type));
+        for (size_t i = 0; i < size; ++i)
+            bytes[start + i] = static_cast<std::byte>((told_bytes_ + i) * 5);
         return bytes;
     }
 
     void step() {
-        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 7)) {
+        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 11)) {
             case 0:
             case 1:
             case 2:
@@ -77,6 +89,46 @@ class Compositor {
                 static_cast<void>(::write(sendable_files()[5].get(), &one, sizeof(one)));
                 break;
             }
+            case 8:
+                tell();
+                break;
+            case 9:
+                hear();
+                break;
+            case 10:  // of a paste
+                if (!pipes_.empty())
+                    static_cast<void>(
+                        ::write(pipes_.back().get(), "paste",
+                                input_.ConsumeIntegralInRange<size_t>(1, std::size("paste"))));
+                break;
+            case 11:
+                if (!pipes_.empty()) pipes_.pop_back();
+                break;
+        }
+    }
+
+    /// More than the socket takes, perhaps: then it waits until it is heard, or is too much.
+    void tell() {
+        const size_t times = input_.ConsumeIntegralInRange<size_t>(1, 200);
+        const size_t size = input_.ConsumeIntegralInRange<size_t>(1, 3000);
+        const bool pipe = input_.ConsumeBool();
+        for (size_t i = 0; i < times; ++i) {
+            if (!world_.submit(send(size, pipe && i == 0 ? next_pipe_++ : 0))) return;
+            told_bytes_ += size;
+        }
+    }
+
+    void hear() {
+        std::array<std::byte, 65536> bytes;
+        while (connection_) {
+            std::vector<UniqueFd> files;
+            const auto count = cross_domain::receive_some(connection_.get(), bytes, files);
+            for (UniqueFd& file : files)
+                if (pipes_.size() < kMostPipes) pipes_.push_back(std::move(file));
+            if (!count || !*count || **count == 0) return;
+            for (size_t i = 0; i < **count; ++i)
+                require(bytes[i] == static_cast<std::byte>(told_and_heard_++ * 5));
+            require(told_and_heard_ <= told_bytes_);
         }
     }
 
@@ -143,6 +195,10 @@ class Compositor {
 
     FuzzedDataProvider& input_;
     CrossDomainWorld world_;
+    size_t told_bytes_ = 0;  ///< by the guest
+    size_t told_and_heard_ = 0;
+    uint32_t next_pipe_ = 0x80000001;
+    std::vector<UniqueFd> pipes_;  ///< that the compositor writes
     UniqueFd connection_;
     bool few_ = false;
     bool ended_ = false;

@@ -2,8 +2,8 @@
 // A hostile guest of cross-domain: commands of any form, mixed with blobs, fences and a compositor
 // that answers now and then. make_cross_domain_seeds.py writes seeds.
 // Parsers: src/cross_domain/context.cpp src/cross_domain/image_requirements.cpp
-// src/cross_domain/items.cpp src/cross_domain/channel_pipes.cpp src/cross_domain/host_blob.cpp
-// src/cross_domain/renderer.cpp src/cross_domain/blob_copy.cpp
+// src/cross_domain/items.cpp src/cross_domain/host_blob.cpp
+// src/cross_domain/blob_copy.cpp
 #include "cross_domain_world.h"
 
 namespace {
@@ -28,7 +28,7 @@ class Guest {
 
   private:
     void step() {
-        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 11)) {
+        switch (input_.ConsumeIntegralInRange<uint8_t>(0, 12)) {
             case 0:
                 static_cast<void>(world_.init());
                 break;
@@ -78,6 +78,9 @@ class Guest {
                 break;
             case 11:
                 world_.displace_blob(resource());
+                break;
+            case 12:
+                world_.map_blob(resource());
                 break;
         }
     }

@@ -199,6 +199,21 @@ class CrossDomainWorld {
         });
         if (placed) placed_.insert(resource);
     }
+    /// What a VMM is given to map must be there.
+    void map_blob(uint32_t resource) {
+        if (!blobs_.contains(resource)) return;
+        std::optional<rutabaga::SharedMemory> memory;
+        renderer_->export_blob(resource, {sink_, [&](Result<rutabaga::SharedMemory> shared) {
+                                              if (shared) memory = *std::move(shared);
+                                          }});
+        sink_->run();
+        if (!memory) return;
+        const auto mapping =
+            Mapping::own_file(memory->fd.get(), memory->offset, memory->size, memory->access);
+        require(mapping.has_value());
+        volatile std::byte last = mapping->bytes().back();
+        static_cast<void>(last);
+    }
     void displace_blob(uint32_t resource) {
         if (placed_.erase(resource) == 0) return;
         require(answer<>([&](auto done) { renderer_->displace_blob(resource, std::move(done)); }));
@@ -255,9 +270,9 @@ class CrossDomainWorld {
 /// Files of every kind that a compositor might send. Made once: the kernel's work is not what we
 /// look for.
 inline std::span<const UniqueFd> sendable_files() {
-    const auto memory = [](int seals) {
+    const auto memory = [](int seals, off_t size = 5000) {
         UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-        require(::ftruncate(fd.get(), 5000) == 0);
+        require(::ftruncate(fd.get(), size) == 0);
         require(seals == 0 || ::fcntl(fd.get(), F_ADD_SEALS, seals) == 0);
         return fd;
     };
@@ -266,14 +281,15 @@ inline std::span<const UniqueFd> sendable_files() {
         require(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) == 0);
         return ends;
     }();
-    static const std::array<UniqueFd, 8> files{memory(F_SEAL_SHRINK),
+    static const std::array<UniqueFd, 9> files{memory(F_SEAL_SHRINK),
                                                memory(0),
                                                memory(F_SEAL_SHRINK | F_SEAL_WRITE),
                                                UniqueFd(pipe[0]),
                                                UniqueFd(pipe[1]),
                                                UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
                                                UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)),
-                                               UniqueFd(::open("/", O_PATH | O_CLOEXEC))};
+                                               UniqueFd(::open("/", O_PATH | O_CLOEXEC)),
+                                               memory(F_SEAL_SHRINK, 2 * kPageSize)};
     return files;
 }
 

@@ -58,7 +58,7 @@ def commands():
             command(INIT, struct.pack("<III16x", QUERY, CHANNEL, 1))).step(9).step(1).bytes(
                 command(INIT, struct.pack("<III", QUERY, CHANNEL, 0)))
     yield "image", guest().step(0).step(1).bytes(image).step(1).bytes(planes).step(5).number(0).number(2).number(
-        0, 2).step(1).bytes(send_command(b"pool", [(50, BLOB)])).step(6).number(0)
+        4096, 2).step(1).bytes(send_command(b"pool", [(50, BLOB)])).step(6).number(0)
     yield "paste", guest().step(0).step(1).bytes(send_command(b"receive", [(0x80000001, READ_PIPE)])).step(3)
     yield "old", guest().step(0).step(1).bytes(send_command(b"old", [(0x80000001, READ_PIPE)], count=4))
     yield "copy", guest().step(0).step(7).number(4).bytes(b"send", 1).step(3).step(1).bytes(write).step(1).bytes(hang_up)
@@ -66,6 +66,35 @@ def commands():
     yield "keymap", guest().step(0).step(7).number(2).bytes(b"map", 1).step(3).step(5).number(0).number(2).number(5000, 2)
     yield "both", guest().step(0).step(2).bytes(send_command(b"one") + send_command(b"two"))
     yield "end", guest().step(0).step(3).step(8).step(3)
+    wrong = guest().step(1).bytes(image).step(1).bytes(send_command(b"early"))
+    for size, words in ((20, (99, CHANNEL, 1)), (20, (QUERY, 99, 1)), (20, (QUERY, CHANNEL, 2)), (28, (QUERY, CHANNEL, 1))):
+        wrong.step(1).bytes(command(INIT, struct.pack("<3I", *words).ljust(size - 8, b"\0")))
+    wrong.step(2).bytes(command(INIT, bytes(12))[:10]).step(2).bytes(b"\x05\0\x08\0\0\0\0\0").step(2).bytes(
+        b"\xff\0\x08\0\0\0\0\0").step(2).bytes(b"\x03\0\xff\xff\0\0\0\0")
+    yield "wrong_before", wrong
+    wrong = guest().step(0).step(0)
+    for width, height, name in ((0, 1, "R8"), (8, 8, "ZZ99"), (1 << 31, 1 << 31, "AR24"), (1 << 31, 2, "NV12"),
+                                (1 << 30, 1, "AB4H"), (4, 4, "XR24")):
+        wrong.step(1).bytes(command(GET_IMAGE_REQUIREMENTS, struct.pack("<4I", width, height, fourcc(name), 0x11)))
+    wrong.step(5).number(0).number(2).number(1, 2).step(5).number(1).number(9).number(4096, 2).step(5).number(2).number(
+        2).number(0, 2)
+    yield "wrong_images", wrong
+    wrong = guest().step(0).step(1).bytes(send_command(b"first")).step(1).bytes(send_command(b"", [(50, BLOB)])).step(
+        1).bytes(send_command(b"sync", [(50, 2)])).step(1).bytes(send_command(b"none", [(51, BLOB)])).step(1).bytes(
+            command(4, struct.pack("<II", 29, 0) + bytes(336))).step(1).bytes(
+                command(4, struct.pack("<II", 0, 9) + bytes(336))).step(1).bytes(
+                    command(4, struct.pack("<II", 0, 5000) + bytes(336))).step(1).bytes(send_command(b""))
+    yield "wrong_sends", wrong
+    yield "wrong_first_send", guest().step(0).step(1).bytes(command(4, struct.pack("<II", 0, 3) + bytes(100)))
+    yield "wrong_writes", guest().step(0).step(1).bytes(write).step(7).number(5).bytes(b"event", 1).step(3).step(1).bytes(
+        write).step(1).bytes(event).step(1).bytes(hang_up).step(1).bytes(hang_up).step(4).number(7).step(4).number(1)
+    yield "blobs_of_files", guest().step(0).step(7).number(0).bytes(b"a", 1).step(3).step(7).number(1).bytes(
+        b"b", 1).step(3).step(5).number(0).number(2).number(0, 2).step(5).number(1).number(2).number(5000, 2).step(
+            5).number(2).number(3).number(5000, 2).step(1).bytes(send_command(b"back", [(51, BLOB)])).step(12).number(
+                1).step(6).number(1)
+    yield "blobs_of_pages", guest().step(0).step(7).number(8).bytes(b"a", 1).step(3).step(5).number(0).number(2).number(
+        8192, 2).step(12).number(0).step(6).number(0).step(7).number(8).bytes(b"b", 1).step(3).step(5).number(0).number(
+            3).number(9000, 2)
     yield "dma_buf", guest(DMA_BUFS).step(0).step(1).bytes(planes).step(5).number(0).number(2).number(20480, 2).step(
         1).bytes(send_command(b"image", [(50, BLOB)])).step(6).number(0)
     yield "window", guest(IN_WINDOW).step(0).step(1).bytes(image).step(5).number(0).number(2).number(4096, 2).step(
@@ -84,6 +113,16 @@ def compositors():
         4).number(2).number(1)
     yield "blob", Seed().number(0).step(0).number(1).number(9, 2).number(0).step(5).number(2).number(5000, 2)
     yield "event", Seed().number(0).step(0).number(1).number(9, 2).number(5).step(6).number(2).step(7)
+    yield "tell", Seed().number(0).step(8).number(9).number(99, 2).number(0).step(9)
+    yield "tell_too_much", Seed().number(0).step(8).number(199).number(2999, 2).number(0).step(9).step(8).number(
+        199).number(2999, 2).number(0)
+    yield "paste", Seed().number(0).step(8).number(0).number(9, 2).number(1).step(9).step(10).number(3).step(11)
+    yield "paste_to_few", Seed().number(1).step(8).number(0).number(9, 2).number(1).step(9).step(10).number(5).step(9)
+    yield "two_pastes", Seed().number(0).step(8).number(0).number(9, 2).number(1).step(8).number(0).number(9, 2).number(
+        1).step(9).step(10).number(3).step(10).number(4).step(9).step(11).step(9).step(10).number(2).step(11).step(9).step(9)
+    yield "events_and_paste", Seed().number(0).step(0).number(1).number(9, 2).number(5).step(6).number(2).step(6).number(
+        2).step(7).step(9).step(7).step(8).number(0).number(9, 2).number(1).step(9).step(10).number(3).step(9).step(
+            4).number(2).number(0).step(4).number(2).number(1).step(6).number(9).step(9)
 
 
 def main():
