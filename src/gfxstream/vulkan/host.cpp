@@ -373,6 +373,18 @@ Result<std::unique_ptr<Host>> Host::open(std::unique_ptr<Loader> loader, std::st
 
 Host::~Host() = default;
 
+void Host::share_process() {
+    shares_process_ = true;
+    // Loaders unload a driver with its last instance, and not every driver can be loaded again and
+    // again: NVIDIA's 580.159 runs out of room for its thread-local memory. One that is never
+    // destroyed keeps it.
+    static const Loader* const kept = [] {
+        auto loader = Loader::open();
+        return loader ? loader->release() : nullptr;
+    }();
+    static_cast<void>(kept);
+}
+
 const DeviceDescription& Host::description() const {
     return chosen_->description;
 }

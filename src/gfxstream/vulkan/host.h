@@ -81,9 +81,9 @@ class Host {
     [[nodiscard]] uint32_t device_version() const;  ///< that guests see
     [[nodiscard]] const VkPhysicalDeviceLimits& limits() const;
 
-    /// The process is a VMM's: a driver that does not end its work must not end that. Said before
-    /// there are sessions.
-    void share_process() { shares_process_ = true; }
+    /// The process is a VMM's: a driver that does not end its work must not end that, and stays
+    /// loaded when the last Host is gone. Said before there are sessions.
+    void share_process();
     [[nodiscard]] bool shares_process() const { return shares_process_; }
 
     [[nodiscard]] const Loader& loader() const { return *loader_; }
