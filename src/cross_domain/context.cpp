@@ -153,8 +153,13 @@ Result<void> Context::init(std::span<const std::byte> command) {
 // --- images and blobs ---
 
 Result<ImageRequirements> Context::lay_out(const GetImageRequirements& image) const {
-    if (options_.images && !is_pool(image)) return options_.images->requirements(image);
     ImageRequirements requirements = SWEDE_TRY(image_requirements(image));
+    if (options_.images && !is_pool(image)) {
+        // A driver tells by making one, which is the guest's for as long.
+        const Budget::Charge tried =
+            SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, requirements.size));
+        return options_.images->requirements(image);
+    }
     requirements.map_info = kOwnMapInfo;
     return requirements;
 }
@@ -194,10 +199,12 @@ Result<HostBlob::Adopted> Context::create_blob(const rutabaga::BlobRequest& requ
         const auto shown = options_.window ? HostBlob::Shown::kInWindow : HostBlob::Shown::kItself;
         return HostBlob::Adopted{SWEDE_TRY(HostBlob::create(size, shown, budget_)), {}};
     }
+    Budget::Charge bytes = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, size));
     ImageMemory memory = SWEDE_TRY(options_.images->allocate(image.request, image.requirements));
-    return HostBlob::Adopted{SWEDE_TRY(HostBlob::of_image(std::move(memory), size,
-                                                          image.requirements.map_info, budget_)),
-                             {}};
+    return HostBlob::Adopted{
+        SWEDE_TRY(HostBlob::of_image(std::move(memory), size, image.requirements.map_info,
+                                     std::move(bytes), budget_)),
+        {}};
 }
 
 // --- the channel ---

@@ -35,11 +35,11 @@ Result<std::shared_ptr<HostBlob>> HostBlob::create(uint64_t size, Shown shown,
 }
 
 Result<std::shared_ptr<HostBlob>> HostBlob::of_image(ImageMemory image, uint64_t size,
-                                                     uint32_t map_info,
+                                                     uint32_t map_info, Budget::Charge bytes,
                                                      const std::shared_ptr<Budget>& budget) {
     std::shared_ptr<HostBlob> blob(
         new HostBlob(std::move(image.mapped), size, map_info, Shown::kItself));
-    blob->bytes_ = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, size));
+    blob->bytes_ = std::move(bytes);
     blob->files_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, image.sent ? 2 : 1));
     blob->sent_ = std::move(image.sent);
     return blob;

@@ -34,9 +34,10 @@ class HostBlob {
     /// Zeroed memory of `size` bytes, not 0, sealed against shrinking.
     [[nodiscard]] static Result<std::shared_ptr<HostBlob>> create(
         uint64_t size, Shown shown, const std::shared_ptr<Budget>& budget);
-    /// An image of `size` bytes.
+    /// An image of `size` bytes, which were charged before it was made.
     [[nodiscard]] static Result<std::shared_ptr<HostBlob>> of_image(
-        ImageMemory image, uint64_t size, uint32_t map_info, const std::shared_ptr<Budget>& budget);
+        ImageMemory image, uint64_t size, uint32_t map_info, Budget::Charge bytes,
+        const std::shared_ptr<Budget>& budget);
 
     struct Adopted {
         std::shared_ptr<HostBlob> blob;

@@ -34,8 +34,8 @@ struct RendererSetting {
     virtio::GuestMemory& memory;
     std::shared_ptr<rutabaga::CompletionSink> sink;  ///< they report to it
     std::shared_ptr<Budget> budget;                  ///< the guest's
-    /// The VMM maps one file once and for all, so memory moves to where the guest sees it: one
-    /// whose memory is shared with others of the host cannot serve.
+    /// The VMM maps one file once and for all, so memory moves to where the guest sees it: who
+    /// shares it with others of the host has to follow.
     bool static_window = false;
     /// The guest has one context, of this capset (0: it names none).
     std::optional<uint32_t> only_capset{};
