@@ -5,9 +5,11 @@ import base64
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 from build import REPOSITORY
 from results import Results, read_junit
@@ -36,10 +38,11 @@ def _fresh_folder(part):
     return folder
 
 
-def _run_logged(command, log, environment, timeout, folder=REPOSITORY):
-    """Exit status of a command whose output goes to a file; None if it took too long."""
+def _run_logged(command, log, environment, timeout, folder=None):
+    """Exit status of a command, run in the repository or a folder, whose output goes to a file; None if it
+    took too long."""
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
+        process = subprocess.Popen(command, cwd=folder or REPOSITORY, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, env=dict(os.environ, **environment))
         try:
             return process.wait(timeout)
@@ -47,6 +50,13 @@ def _run_logged(command, log, environment, timeout, folder=REPOSITORY):
             process.kill()
             process.wait()
             return None
+
+
+def _short_folder():
+    """A new folder for what tests make, sockets too: the path of one has at most 107 bytes (unix(7)), and
+    that of a clone or TMPDIR alone may be longer."""
+    parent = tempfile.gettempdir()
+    return pathlib.Path(tempfile.mkdtemp(prefix="swede-", dir=parent if len(parent) <= 20 else "/tmp"))
 
 
 def _ending(status, seconds):
@@ -111,16 +121,19 @@ def python_tests(name, flavour, *, slow=False, file=None):
                   if other.name != file]
         part += f" {file.removesuffix('.py')}"
     folder = _fresh_folder(part)
-    report, log = folder / "report.xml", folder / "pytest.log"
+    report, log, temporary = folder / "report.xml", folder / "pytest.log", _short_folder()
     command = ["/usr/bin/python3", "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider",
-               f"--junitxml={report}", f"--basetemp={folder / 'temporary'}",
+               f"--junitxml={report}", f"--basetemp={temporary / 'pytest'}",
                f"--timeout={120 * SLOWDOWN[flavour.name]}"]
     if not slow:
         command += ["-m", "not slow"]
-    environment = {"SWEDE_BUILD": str(flavour.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"SWEDE_BUILD": str(flavour.folder), "PYTHONDONTWRITEBYTECODE": "1",
+                   "TMPDIR": str(temporary)}
     if flavour.name != "release":
         environment |= SANITIZER_ENVIRONMENT
     status = _run_logged(command, log, environment, None)
+    if status in (0, NO_TESTS_COLLECTED):  # otherwise what the tests left tells why
+        shutil.rmtree(temporary, ignore_errors=True)
     if file is not None and status == NO_TESTS_COLLECTED:
         return Results()
     try:
