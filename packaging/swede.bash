@@ -2,7 +2,7 @@
 # bash completion for swede(1)
 
 _swede() {
-    local current previous words cword verb="" word
+    local cur prev current previous words cword verb="" word
     if declare -F _init_completion >/dev/null; then
         _init_completion -n = || return
         current=${words[cword]}
@@ -49,11 +49,16 @@ _swede() {
             -- "$current")) ;;
         esac
         ;;
-    devices) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;
     control)
         case $previous in
         control | screenshot) COMPREPLY=($(compgen -f -- "$current")) ;;
-        *) COMPREPLY=($(compgen -W "info screenshot resize plug unplug --help" -- "$current")) ;;
+        --output) ;;
+        *)
+            case " ${words[*]:0:cword} " in
+            *" screenshot "*) COMPREPLY=($(compgen -W "--output --help" -- "$current")) ;;
+            *) COMPREPLY=($(compgen -W "info screenshot resize plug unplug --help" -- "$current")) ;;
+            esac
+            ;;
         esac
         ;;
     devices | doctor) COMPREPLY=($(compgen -W "--help" -- "$current")) ;;

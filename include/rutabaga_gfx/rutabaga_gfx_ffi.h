@@ -16,6 +16,7 @@
  *  - EEXIST: it is there already
  *  - ENOTSUP: this library does not do that
  *  - ENODEV: the renderer that held the object is gone
+ *  - EPIPE: the host's socket that the context speaks to has closed
  *  - EIO: the system failed
  *
  * Calls may come from any thread; those of one instance wait for one another. Callbacks may come on

@@ -11,6 +11,8 @@ from report import Failure, say
 PACKAGES = [
     # compilers and build
     "g++", "ccache", "git", "meson", "ninja-build", "pkg-config", "libc6-dev",
+    # by which Meson knows the folder of libraries: it takes lib64 else, where Debian looks for none
+    "dpkg-dev",
     # sanitizers, fuzzing, coverage, style: named with their version, since the default clang is too old
     "clang-19", "clang-tidy-19", "clang-format-19", "libclang-rt-19-dev", "llvm-19",
     # libraries

@@ -108,12 +108,12 @@ def write_figures(total, minutes):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="test", description="Builds and tests. Without an option: style, unit, protocol, local "
-        "and guest tests, sanitizers, short fuzzing. With CI=true in the environment a skipped test is a "
+        prog="test", description="Builds and tests. Without an option: style; the scripts' own, unit, "
+        "protocol, local, Vulkan and guest tests; sanitizers; short fuzzing. With CI=true in the environment a skipped test is a "
         "failure. Logs are in out/test.")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", dest="level", action="store_const", const="quick",
-                       help="only style, and unit and protocol tests of the release build")
+                       help="only style, and scripts', unit and protocol tests of the release build")
     group.add_argument("--nightly", dest="level", action="store_const", const="nightly",
                        help="all, with what is slow: long fuzzing, soak, Piglit, a newer guest driver, "
                        "benchmarks; "

@@ -19,8 +19,8 @@ namespace swede::cross_domain {
 /// the host, and memory shared with it. Lives in the device's process, so that a message costs no
 /// second hop; one thread of its own serves all the sockets.
 ///
-/// Memory is files of its own, so the window must be one that maps files (HostVisibleWindow without
-/// place_blob): a static window could show copies only.
+/// Memory is files of its own. In a static window it is placed instead, and what the compositor
+/// gets is made of the window's pages by udmabuf.
 class CrossDomainRenderer final : public rutabaga::Renderer {
   public:
     [[nodiscard]] static Result<std::unique_ptr<CrossDomainRenderer>> create(

@@ -154,6 +154,18 @@ Result<CrossDomainChoice> check_cross_domain(const CrossDomainArguments& argumen
     return choice;
 }
 
+/// Programs get neither a window nor outputs: an option for them would do nothing.
+Result<void> check_local_has_none_of(const DeviceArguments& arguments) {
+    const std::array<std::pair<std::string_view, const std::optional<std::string>*>, 3> options{{
+        {"--hostmem", &arguments.hostmem},
+        {"--display", &arguments.display},
+        {"--outputs", &arguments.outputs},
+    }};
+    for (const auto& [option, value] : options)
+        if (*value) return refuse(option, **value, "local has neither a window nor outputs");
+    return {};
+}
+
 Result<uint32_t> check_max_clients(const std::string& value) {
     const auto count = parse_number(value);
     if (!count || *count == 0 || *count > kMostClients)
@@ -175,6 +187,7 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
                                            bool has_passed_socket) {
     DeviceOptions options;
     options.transport = SWEDE_TRY(check_transport(arguments.transport.value_or("vfio-user")));
+    if (options.transport == Transport::kLocal) SWEDE_TRY(check_local_has_none_of(arguments));
     if (arguments.socket_path && arguments.fd)
         return fail(ErrorCode::kInvalidParameter,
                     "--socket-path \"{}\" and --fd {} exclude one another: give one.",
@@ -211,7 +224,7 @@ Result<DeviceOptions> check_device_options(const DeviceArguments& arguments,
     if (options.cross_domain.wanted && options.transport == Transport::kVhostUserGpu)
         return fail(ErrorCode::kInvalidParameter,
                     "--cross-domain is not possible with {}, to which QEMU passes no blobs; "
-                    "accepted is vhost-user.",
+                    "accepted are vfio-user, vhost-user and local.",
                     name_of(options.transport));
     options.limits = SWEDE_TRY(check_limits(arguments.limits));
     return options;

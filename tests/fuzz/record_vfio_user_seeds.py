@@ -3,7 +3,7 @@
 
     python3 record_vfio_user_seeds.py [FOLDER]
 
-Needs the program of $SWEDE_BUILD (build-release), as the protocol tests do.
+Needs the program of $SWEDE_BUILD (build), as the protocol tests do.
 """
 
 import pathlib

@@ -3,7 +3,7 @@
 
     python3 record_vhost_user_seeds.py [FOLDER]
 
-Needs the test device of $SWEDE_BUILD (build-release), as the protocol tests do.
+Needs the test device of $SWEDE_BUILD (build), as the protocol tests do.
 """
 
 import os

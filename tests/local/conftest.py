@@ -14,8 +14,8 @@ PATIENCE = 60  # seconds; only a hang takes so long
 
 
 def build_folder():
-    """The build that is tested: $SWEDE_BUILD in the repository, by default build-release."""
-    return REPOSITORY / os.environ.get("SWEDE_BUILD", "build-release")
+    """The build that is tested: $SWEDE_BUILD in the repository, by default build."""
+    return REPOSITORY / os.environ.get("SWEDE_BUILD", "build")
 
 
 SWEDE = build_folder() / "tests" / "programs" / "swede-test-device"

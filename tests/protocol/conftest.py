@@ -23,8 +23,8 @@ pytest.register_assert_rewrite("cross_domain_cases", "wayland_cases")
 
 
 def build_folder():
-    """The build that is tested: $SWEDE_BUILD in the repository, by default build-release."""
-    return REPOSITORY / os.environ.get("SWEDE_BUILD", "build-release")
+    """The build that is tested: $SWEDE_BUILD in the repository, by default build."""
+    return REPOSITORY / os.environ.get("SWEDE_BUILD", "build")
 
 
 def wait_until(condition, what, timeout=SETTLE_SECONDS):
