@@ -95,6 +95,10 @@ Result<void> check_layout(const BlobLayout& layout, uint64_t size) {
     if (layout.width == 0 || layout.height == 0)
         return fail(ErrorCode::kInvalidParameter, "A picture of {}x{} has no pixels.", layout.width,
                     layout.height);
+    // A guest's blob may list the same memory many times, so its size is no bound.
+    if (layout.width > kMaxDimension || layout.height > kMaxDimension)
+        return fail(ErrorCode::kInvalidParameter, "A picture of {}x{} is larger than {} one way.",
+                    layout.width, layout.height, kMaxDimension);
     if (layout.stride < row_bytes)
         return fail(ErrorCode::kInvalidParameter,
                     "The stride ({}) is shorter than a row of {} pixels ({} bytes).", layout.stride,

@@ -48,6 +48,9 @@ class Frame {
     PixelFormat format_;
 };
 
+inline constexpr uint32_t kMaxDimension =
+    16384;  ///< px of a picture, each way, as the GPUs of today
+
 /// How pixels lie in a blob: SET_SCANOUT_BLOB's words, checked against the blob's size.
 struct BlobLayout {
     PixelFormat format = PixelFormat::kB8G8R8X8;
@@ -57,7 +60,8 @@ struct BlobLayout {
     uint32_t height = 0;  ///< px
 };
 
-/// The picture is not empty, its rows do not overlap, and it ends within `size` bytes.
+/// The picture is not empty, no side is longer than kMaxDimension, its rows do not overlap, and it
+/// ends within `size` bytes.
 [[nodiscard]] Result<void> check_layout(const BlobLayout& layout, uint64_t size);
 
 /// Scans out straight from guest memory: no copy of the pixels is made. `layout` was checked

@@ -26,7 +26,6 @@ namespace swede::rutabaga {
 /// kPieceBytes at a time and lets a waiting writer go first.
 class PixelStorage {
   public:
-    static constexpr uint32_t kMaxDimension = 16384;  ///< px, as the GPUs of today
     static constexpr uint64_t kPieceBytes = 256 << 10;
 
     /// Too many bytes for the budget or for 64 bits is kOutOfMemory (D5); a side of 0 or above

@@ -93,6 +93,16 @@ TEST(BlobLayout, SumsThatWrap_AreRefused) {
     EXPECT_FAILS(check_layout(layout(0, 4, 0x40000001, 1), 120), ErrorCode::kInvalidParameter);
 }
 
+TEST(BlobLayout, LargerThanAnyScreen_IsRefusedWhateverTheBlobHolds) {
+    constexpr uint64_t kMax64 = std::numeric_limits<uint64_t>::max();
+    constexpr uint32_t kStride = 4 * (kMaxDimension + 1);
+    EXPECT_TRUE(check_layout(layout(0, kStride, kMaxDimension, kMaxDimension), kMax64));
+    EXPECT_FAILS(check_layout(layout(0, kStride, kMaxDimension + 1, 1), kMax64),
+                 ErrorCode::kInvalidParameter);
+    EXPECT_FAILS(check_layout(layout(0, kStride, 1, kMaxDimension + 1), kMax64),
+                 ErrorCode::kInvalidParameter);
+}
+
 TEST(BlobLayout, ShortStrideAndNoPixels_AreRefused) {
     EXPECT_FAILS(check_layout(layout(0, 39, 10, 1), 120), ErrorCode::kInvalidParameter);
     EXPECT_FAILS(check_layout(layout(0, 0, 10, 3), 120), ErrorCode::kInvalidParameter);

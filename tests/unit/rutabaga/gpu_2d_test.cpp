@@ -41,8 +41,8 @@ TEST_F(Gpu2d, Create_BadRequestsAreRefusedAndLeaveNothing) {
     EXPECT_FAILS(create_2d(1, 0, 0), ErrorCode::kInvalidParameter);
     for (const uint32_t format : {0u, 5u, 66u, 69u, 120u, 122u, 135u, kMax})
         EXPECT_FAILS(create_2d(1, 8, 8, format), ErrorCode::kInvalidParameter);
-    EXPECT_FAILS(create_2d(1, PixelStorage::kMaxDimension + 1, 1), ErrorCode::kInvalidParameter);
-    EXPECT_FAILS(create_2d(1, 1, PixelStorage::kMaxDimension + 1), ErrorCode::kInvalidParameter);
+    EXPECT_FAILS(create_2d(1, kMaxDimension + 1, 1), ErrorCode::kInvalidParameter);
+    EXPECT_FAILS(create_2d(1, 1, kMaxDimension + 1), ErrorCode::kInvalidParameter);
     EXPECT_EQ(gpu->num_resources(), 0u);
     EXPECT_TRUE(nothing_is_charged());
 }
