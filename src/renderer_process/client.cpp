@@ -27,6 +27,14 @@ std::unexpected<Error> no_process() {
     return fail(ErrorCode::kDeviceLost, "The renderer process that held it is gone.");
 }
 
+/// What gives something back has to reach the process however full the queue is: refused, the
+/// object would live on there, under an id that its guest thinks free. They are few: what they end
+/// is counted, and a process that lets too much pile up is given up.
+bool must_be_sent(Request type) {
+    return type == Request::kDestroyContext || type == Request::kDestroyResource ||
+           type == Request::kDisplaceBlob;
+}
+
 }  // namespace
 
 // --- contexts ---
@@ -317,7 +325,8 @@ void RendererProcess::ask(Request type, std::span<const std::byte> body, Waiter 
     const auto deadline = Clock::now() + (type == Request::kReset ? options_.reset_deadline
                                                                   : options_.request_deadline);
     PendingRequest request{type, object, blob_size, deadline, std::move(waiter)};
-    if (!room_for(body.size()) && !std::holds_alternative<std::monostate>(request.waiter))
+    if (!must_be_sent(type) && !room_for(body.size()) &&
+        !std::holds_alternative<std::monostate>(request.waiter))
         return failure_of(std::move(request),
                           Error{ErrorCode::kOutOfMemory,
                                 fmt::format("The renderer has {} bytes of commands unread.",

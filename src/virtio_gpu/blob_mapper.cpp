@@ -65,7 +65,7 @@ void BlobMapper::place(rutabaga::ResourceId id, const rutabaga::WindowRange& ran
         id, range,
         completion<void>([this, id, done = std::move(done)](Result<void> placed) mutable {
             // A renderer that failed half-way may have left something in the range.
-            if (!placed) return unmap_range(id, std::move(placed), std::move(done));
+            if (!placed) return unmap_range(id, After::kFree, std::move(placed), std::move(done));
             follow(id, 0, [done = std::move(done)]() mutable { done({}); });
         }));
 }
@@ -118,45 +118,45 @@ Result<void> BlobMapper::unmap(rutabaga::ResourceId id, Done done) {
             gpu_.find(id) == nullptr ? ErrorCode::kInvalidResource : ErrorCode::kInvalidParameter,
             "Resource {} is not mapped.", id);
     if (!found->second.placed) {
-        unmap_range(id, {}, std::move(done));
+        unmap_range(id, After::kFree, {}, std::move(done));
         return {};
     }
     gpu_.displace_blob(
         id, completion<void>([this, id, done = std::move(done)](Result<void> displaced) mutable {
-            // The renderer is gone, then, and with it what it had in the range.
             if (!displaced) log_.warn("Blob {}: {}", id, displaced.error().message);
+            // A renderer that is gone has left the range. Any other may be there still.
+            if (!displaced && displaced.error().code == ErrorCode::kDeviceLost) displaced = {};
             // Before the range is emptied, so that nobody sees it empty.
-            follow(id, 0, [this, id, done = std::move(done)]() mutable {
-                unmap_range(id, {}, std::move(done));
-            });
+            follow(id, 0,
+                   [this, id, answer = std::move(displaced), done = std::move(done)]() mutable {
+                       const After after = answer ? After::kFree : After::kTaken;
+                       unmap_range(id, after, std::move(answer), std::move(done));
+                   });
         }));
     return {};
 }
 
 /// Takes the range out of the guest's sight, then calls done(answer).
-void BlobMapper::unmap_range(rutabaga::ResourceId id, Result<void> answer, Done done) {
+void BlobMapper::unmap_range(rutabaga::ResourceId id, After after, Result<void> answer, Done done) {
     const Mapping& mapping = mappings_.at(id);
     window_.unmap(mapping.offset, mapping.size,
-                  completion<void>([this, id, answer = std::move(answer),
+                  completion<void>([this, id, after, answer = std::move(answer),
                                     done = std::move(done)](Result<void> unmapped) mutable {
                       if (!unmapped) {
                           // The guest may see the old memory there: the range stays taken.
                           log_.error("The window's range of blob {} is lost: {}", id,
                                      unmapped.error().message);
                           if (answer) answer = std::move(unmapped);
-                          if (rutabaga::Resource* resource = gpu_.find(id))
-                              resource->window_offset.reset();
-                          mappings_.erase(id);
-                      } else {
-                          forget(id);
+                          after = After::kTaken;
                       }
+                      forget(id, after);
                       done(std::move(answer));
                   }));
 }
 
-void BlobMapper::forget(rutabaga::ResourceId id) {
+void BlobMapper::forget(rutabaga::ResourceId id, After after) {
     const auto found = mappings_.find(id);
-    ranges_.give_back(found->second.offset);
+    if (after == After::kFree) ranges_.give_back(found->second.offset);
     mappings_.erase(found);
     if (rutabaga::Resource* resource = gpu_.find(id)) resource->window_offset.reset();
 }

@@ -48,6 +48,10 @@ class BlobMapper {
         Budget::Charge charge;
     };
 
+    /// What becomes of a range that is no longer mapped. Taken, until the device is reset, if what
+    /// was mapped may live there still: the guest would get to see it through the next blob there.
+    enum class After : uint8_t { kFree, kTaken };
+
     /// A completion that does nothing after clear().
     template <typename T, typename Function>
     [[nodiscard]] rutabaga::Completion<T> completion(Function function);
@@ -56,8 +60,8 @@ class BlobMapper {
     void follow(rutabaga::ResourceId resource, uint32_t scanout,
                 std::move_only_function<void()> done);
     void map_exported(rutabaga::ResourceId resource, Done done);
-    void unmap_range(rutabaga::ResourceId resource, Result<void> answer, Done done);
-    void forget(rutabaga::ResourceId resource);
+    void unmap_range(rutabaga::ResourceId resource, After after, Result<void> answer, Done done);
+    void forget(rutabaga::ResourceId resource, After after = After::kFree);
 
     rutabaga::Gpu& gpu_;
     Scanouts& scanouts_;

@@ -571,6 +571,37 @@ TEST_F(ProcessTest, UnreadCommands_AreBounded) {
     expect_service(1);
 }
 
+TEST_F(ProcessTest, UnreadCommands_KeepNothingAlive) {
+    ClientOptions options = patient();
+    options.max_queued = size_t{1} << 20;
+    start_process(std::move(options));
+    ASSERT_TRUE(create_context(1));
+    ASSERT_TRUE(create_blob(1, 9, size_t{1} << 20));
+    ASSERT_TRUE(create_context(2));
+    ASSERT_TRUE(create_blob(2, 7, kPageSize));
+    ASSERT_EQ(::kill(process_->process_id(), SIGSTOP), 0);
+    for (const size_t size : {size_t{1} << 18, size_t{4}}) {
+        const Commands filler =
+            Commands().add(SWEDE_TEST_ECHO, 9, 0, 0, 0, std::vector<std::byte>(size));
+        Result<void> taken;
+        for (int i = 0; i < 50000 && taken; ++i) taken = renderer_->submit(1, 0, filler);
+        ASSERT_FALSE(taken);
+    }
+    auto [resource_done, resource_gone] = slot();
+    auto [context_done, context_gone] = slot();
+    renderer_->destroy_resource(7, std::move(resource_done));
+    renderer_->destroy_context(2, std::move(context_done));
+    ASSERT_EQ(::kill(process_->process_id(), SIGCONT), 0);
+    ASSERT_TRUE(
+        wait_until([&] { return resource_gone->has_value() && context_gone->has_value(); }));
+    EXPECT_TRUE(**resource_gone);
+    EXPECT_TRUE(**context_gone);
+    // The process knows neither: it takes the ids again.
+    ASSERT_TRUE(create_context(2));
+    EXPECT_TRUE(create_blob(2, 7, kPageSize));
+    EXPECT_TRUE(sink_->lost.empty());
+}
+
 TEST_F(ProcessTest, UnreadCommands_EndTheProcessInTheEnd) {
     start_process(impatient());
     ASSERT_TRUE(create_context(1));

@@ -181,6 +181,19 @@ TEST_F(StaticBlobs, Unmap_GoesOnWhenTheRendererIsGone) {
     EXPECT_TRUE(reads_as_zero(0, kPage));
 }
 
+TEST_F(StaticBlobs, ARangeThatTheRendererDidNotLeaveIsNotGivenOutBeforeAReset) {
+    gpu.create_host_blob(1, 7, kPage);
+    gpu.create_host_blob(1, 8, kPage);
+    gpu.map_blob(7, 0);
+    gpu.renderer->failing["displace_blob"] = {ErrorCode::kOutOfMemory, "It has no room."};
+    EXPECT_EQ(gpu.unmap_blob(7), kRespErrOutOfMemory);
+    EXPECT_TRUE(reads_as_zero(0, kPage));
+    gpu.renderer->failing.clear();
+    EXPECT_EQ(gpu.map_blob(8, 0), kRespErrInvalidParameter);
+    EXPECT_EQ(gpu.map_blob(8, kPage), kRespOkMapInfo);
+    EXPECT_EQ(gpu.unmap_blob(7), kRespErrInvalidParameter) << "it is not mapped any more";
+}
+
 TEST_F(StaticBlobs, MappingsAreBudgeted) {
     Harness::Setup setup = setup_with_window();
     setup.limits[static_cast<size_t>(BudgetKind::kMappings)] = 2;

@@ -198,6 +198,14 @@ TEST_F(Fences, OfADestroyedContextComplete) {
     expect_answered(other, kRespOkNodata, 12);
 }
 
+TEST_F(Fences, OfAContextThatTheRendererFailsToDestroyComplete_I8) {
+    const uint16_t ring = gpu.submit(1, 10, 0);
+    gpu.run();
+    gpu.renderer->failing["destroy_context"] = {ErrorCode::kOutOfMemory, "It has no room."};
+    EXPECT_EQ(gpu.destroy_context(1), kRespErrOutOfMemory);
+    expect_answered(ring, kRespOkNodata, 10);
+}
+
 TEST_F(Fences, OfALostContextCompleteAndItCanOnlyBeDestroyed_I11) {
     const uint16_t head = gpu.submit(1, 10, 0);
     gpu.run();
