@@ -2,6 +2,8 @@
 #include "virtio_gpu/processor.h"
 
 #include <algorithm>
+#include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "base/checked.h"
@@ -16,6 +18,9 @@ using wire::ControlHeader;
 
 /// Commands in one turn of the event loop; then other fds are served.
 constexpr size_t kBatch = 256;
+/// A turn begins no command later than this: a few may copy gigabytes, and the VMM waits for
+/// answers to its messages.
+constexpr std::chrono::milliseconds kLongestTurn{8};
 /// Bytes behind a command's fixed part: a command buffer (QEMU bounds it at 4 MiB as well) or a
 /// list of pages.
 constexpr uint64_t kMaxTail = 4 << 20;
@@ -46,6 +51,13 @@ size_t ranges(const virtio::Chain& chain) {
     return chain.readable.size() + chain.writable.size();
 }
 
+/// In steps of the kernel's tick, and for a few nanoseconds: it is asked for every command.
+std::chrono::nanoseconds coarse_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
 void drop(std::vector<virtio::GuestRange>& ranges) {
     ranges.clear();
     if (ranges.capacity() > kSmallChain) ranges.shrink_to_fit();
@@ -62,9 +74,12 @@ Processor::Served Processor::serve(uint16_t index) {
     virtio::Virtqueue& queue = parts_.queues[index];
     Served served;
     bool notifications = false;
+    const auto start = coarse_now();
     queue.set_notifications(false);
     for (;;) {
-        if (served.commands == kBatch || (grace_ != 0 && index == wire::kControlQueue)) {
+        if (served.commands == kBatch ||
+            (served.commands != 0 && coarse_now() - start > kLongestTurn) ||
+            (grace_ != 0 && index == wire::kControlQueue)) {
             if (grace_ != 0) --grace_;
             served.more = true;
             break;

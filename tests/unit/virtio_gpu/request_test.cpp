@@ -26,6 +26,38 @@ std::vector<std::byte> zeroes(const CommandInfo& info, size_t body) {
     return bytes;
 }
 
+/// Few commands may be much work, and others wait for the device's thread: it takes 64 copies of
+/// 64 MiB in more turns than one.
+TEST(Turns, EndAfterMuchWork) {
+    Harness gpu{Harness::Setup{}};
+    constexpr uint32_t kEdge = 4096;
+    constexpr uint32_t kPieces = 4096;
+    constexpr uint32_t kPiece = 4 * kEdge * kEdge / kPieces;
+    ASSERT_EQ(gpu.create_2d(1, kEdge, kEdge), kRespOkNodata);
+    const uint64_t address = gpu.guest.allocate(kPiece);
+    const std::vector<MemEntry> again(kPieces, MemEntry{address, kPiece, 0});
+    std::vector<std::byte> attach =
+        Harness::request({.type = kCmdResourceAttachBacking}, ResourceAttachBacking{1, kPieces});
+    const auto entries = std::as_bytes(std::span(again));
+    attach.insert(attach.end(), entries.begin(), entries.end());
+    ASSERT_EQ(gpu.ask_bytes(attach).type(), kRespOkNodata);
+    std::vector<uint16_t> heads;
+    for (int i = 0; i < 64; ++i)
+        heads.push_back(gpu.send(Harness::request({.type = kCmdTransferToHost2d},
+                                                  TransferToHost2d{{0, 0, kEdge, kEdge}, 0, 1, 0}),
+                                 sizeof(ControlHeader)));
+    gpu.kick();
+    EXPECT_TRUE(gpu.answer(heads.front()));
+    EXPECT_FALSE(gpu.answer(heads.back()));
+    std::optional<Harness::Answer> last;
+    for (int i = 0; i < 1000 && !last; ++i) {
+        gpu.turn();
+        last = gpu.answer(heads.back());
+    }
+    ASSERT_TRUE(last);
+    EXPECT_EQ(last->type(), kRespOkNodata);
+}
+
 TEST(CommandTable, HasEveryCommandOfTheSpecification) {
     // virtio 1.3, 5.7.6.7, by number.
     std::vector<uint32_t> types;
