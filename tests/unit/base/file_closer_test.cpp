@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/file_closer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/event_fd.h"
+#include "peer_socket.h"
+#include "process_state.h"
+
+namespace swede {
+namespace {
+
+using testing::send_raw;
+using testing::socket_pair;
+
+constexpr size_t kMaxThreads = 8;
+
+bool is_open(int fd) {
+    return ::fcntl(fd, F_GETFD) >= 0;
+}
+
+/// True once `condition` is; false after some seconds.
+bool comes_true(auto condition) {
+    for (int i = 0; i < 2000; ++i) {
+        if (condition()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+}
+
+bool all_closed() {
+    return comes_true([] { return files_to_close() == 0; });
+}
+
+/// A TCP socket whose close() waits 30 seconds, or until `peer` is closed.
+struct LingeringSocket {
+    UniqueFd socket;
+    UniqueFd peer;
+};
+
+LingeringSocket lingering_socket() {
+    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    if (::bind(listener.get(), any, size) != 0 || ::listen(listener.get(), 1) != 0 ||
+        ::getsockname(listener.get(), any, &size) != 0)
+        throw std::system_error(errno, std::generic_category(), "listen");
+    LingeringSocket made;
+    made.socket = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(made.socket.get(), any, size) != 0)
+        throw std::system_error(errno, std::generic_category(), "connect");
+    made.peer = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const linger wait{1, 30};
+    ::setsockopt(made.socket.get(), SOL_SOCKET, SO_LINGER, &wait, sizeof(wait));
+    const std::vector<std::byte> bytes(1 << 20);
+    while (::send(made.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
+    }
+    return made;
+}
+
+std::shared_ptr<Budget> budget() {
+    return Budget::create();
+}
+
+TEST(FileCloser, ClosesAndGivesTheChargeBack) {
+    const auto held = budget();
+    UniqueFd fd = create_event_fd().value();
+    const int number = fd.get();
+    close_elsewhere(std::move(fd), held->charge(BudgetKind::kFiles, 1).value());
+    EXPECT_TRUE(comes_true([&] { return held->used(BudgetKind::kFiles) == 0; }));
+    EXPECT_FALSE(is_open(number));
+    EXPECT_TRUE(all_closed());
+}
+
+TEST(FileCloser, NothingToClose_StartsNoThread) {
+    ASSERT_TRUE(all_closed());
+    close_elsewhere(UniqueFd());
+    std::vector<UniqueFd> none(3);
+    close_elsewhere(none);
+    EXPECT_TRUE(none.empty());
+    hang_up(UniqueFd());
+    {
+        const PeerFile empty;
+    }
+    EXPECT_EQ(files_to_close(), 0U);
+}
+
+TEST(FileCloser, ThreadsEndWhenAllIsClosed) {
+    const size_t before = testing::threads();
+    std::vector<UniqueFd> fds;
+    for (int i = 0; i < 50; ++i) fds.push_back(create_event_fd().value());
+    close_elsewhere(fds);
+    EXPECT_TRUE(all_closed());
+    EXPECT_TRUE(comes_true([&] { return testing::threads() == before; }));
+}
+
+TEST(FileCloser, LingeringSocket_KeepsItsChargeAndNobodyElse) {
+    const auto held = budget();
+    LingeringSocket made = lingering_socket();
+    const int number = made.socket.get();
+    close_elsewhere(std::move(made.socket), held->charge(BudgetKind::kFiles, 1).value());
+    // close() takes the number away first, then it waits.
+    ASSERT_TRUE(comes_true([&] { return !is_open(number); }));
+    EXPECT_EQ(held->used(BudgetKind::kFiles), 1U);
+    EXPECT_EQ(files_to_close(), 1U);
+    const auto other = budget();
+    close_elsewhere(create_event_fd().value(), other->charge(BudgetKind::kFiles, 1).value());
+    EXPECT_TRUE(comes_true([&] { return other->used(BudgetKind::kFiles) == 0; }));
+    EXPECT_EQ(held->used(BudgetKind::kFiles), 1U);
+    made.peer.reset();
+    EXPECT_TRUE(comes_true([&] { return held->used(BudgetKind::kFiles) == 0; }));
+    EXPECT_TRUE(all_closed());
+}
+
+TEST(FileCloser, LingeringSocketInAQueue_IsClosedToo) {
+    LingeringSocket made = lingering_socket();
+    auto [end, other] = socket_pair();
+    const int fd = made.socket.get();
+    ASSERT_EQ(send_raw(other.get(), std::array<std::byte, 1>{}, {&fd, 1}), 1);
+    made.socket.reset();  // the queue's is the last
+    const int number = end.get();
+    {
+        const PeerFile file(std::move(end));
+    }
+    ASSERT_TRUE(comes_true([&] { return !is_open(number); }));
+    EXPECT_EQ(files_to_close(), 1U);
+    made.peer.reset();
+    EXPECT_TRUE(all_closed());
+}
+
+TEST(FileCloser, ManyThatWait_TakeFewThreadsAndDelayNoHangUp) {
+    const size_t before = testing::threads();
+    std::vector<UniqueFd> peers;
+    std::vector<UniqueFd> sockets;
+    for (size_t i = 0; i < kMaxThreads + 4; ++i) {
+        LingeringSocket made = lingering_socket();
+        peers.push_back(std::move(made.peer));
+        sockets.push_back(std::move(made.socket));
+    }
+    close_elsewhere(sockets);
+    ASSERT_TRUE(comes_true([&] { return testing::threads() == before + kMaxThreads; }));
+    auto [end, other] = socket_pair();
+    hang_up(std::move(end));
+    pollfd heard{other.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&heard, 1, 0), 1);
+    EXPECT_EQ(heard.revents, POLLIN | POLLHUP);
+    EXPECT_EQ(files_to_close(), kMaxThreads + 5);
+    EXPECT_EQ(testing::threads(), before + kMaxThreads);
+    peers.clear();
+    EXPECT_TRUE(all_closed());
+    EXPECT_TRUE(comes_true([&] { return testing::threads() == before; }));
+}
+
+TEST(FileCloser, ChildOfFork_ClosesByItself) {
+    std::vector<UniqueFd> peers;
+    std::vector<UniqueFd> sockets;
+    for (size_t i = 0; i < kMaxThreads; ++i) {
+        LingeringSocket made = lingering_socket();
+        peers.push_back(std::move(made.peer));
+        sockets.push_back(std::move(made.socket));
+    }
+    std::vector<int> numbers;
+    for (const UniqueFd& socket : sockets) numbers.push_back(socket.get());
+    close_elsewhere(sockets);
+    // All threads of the parent wait, and the child holds none of these sockets.
+    ASSERT_TRUE(comes_true([&] { return std::ranges::none_of(numbers, is_open); }));
+    const pid_t child = ::fork();
+    if (child == 0) {
+        close_elsewhere(create_event_fd().value());
+        ::_exit(all_closed() ? 0 : 1);
+    }
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(files_to_close(), kMaxThreads);
+    peers.clear();
+    EXPECT_TRUE(all_closed());
+}
+
+}  // namespace
+}  // namespace swede
