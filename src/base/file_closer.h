@@ -52,6 +52,8 @@ class PeerFile {
 
     [[nodiscard]] int get() const { return fd_.get(); }
     [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
+    /// `charge` is given back once the file is closed.
+    void hold(Budget::Charge charge) { charge_ = std::move(charge); }
     void reset() { close_elsewhere(std::move(fd_), std::move(charge_)); }
     /// As the function of that name.
     void hang_up() { swede::hang_up(std::move(fd_), std::move(charge_)); }

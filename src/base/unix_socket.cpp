@@ -13,11 +13,16 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/file_closer.h"
+
 namespace swede {
 namespace {
 
-/// Linux allows 253 in one message (SCM_MAX_FD); no protocol of ours needs more than this.
+/// In one message; no protocol of ours needs more than this.
 constexpr size_t kMaxFds = 64;
+/// Linux's SCM_MAX_FD. There is room for all, since what does not fit Linux closes itself, at once,
+/// and that may wait.
+constexpr size_t kMaxReceivedFds = 253;
 constexpr size_t kMaxParts = 8;
 /// Duplicates kept for a peer that does not read, so that it cannot use up this process's fds.
 constexpr size_t kMaxUnsentFds = 256;
@@ -127,7 +132,7 @@ MessageSocket::MessageSocket(UniqueFd fd, const Limits& limits, PayloadSize payl
       wanted_(limits.header_size) {}
 
 Result<size_t> MessageSocket::read_some(Message& message, size_t up_to) {
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxFds)> control;
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxReceivedFds)> control;
     iovec part{message.bytes.data() + received_, up_to - received_};
     msghdr header{};
     header.msg_iov = &part;
@@ -160,13 +165,14 @@ Result<size_t> MessageSocket::read_some(Message& message, size_t up_to) {
 
 Result<bool> MessageSocket::receive(Message& message) {
     auto received = receive_whole(message);
-    if (!received) message.fds.clear();  // the connection ends; the peer's fds do not stay behind
+    // The connection ends; the peer's fds do not stay behind.
+    if (!received) close_elsewhere(message.fds);
     return received;
 }
 
 Result<bool> MessageSocket::receive_whole(Message& message) {
     if (received_ == 0) {
-        message.fds.clear();
+        close_elsewhere(message.fds);
         message.bytes.resize(limits_.header_size);
     }
     for (;;) {

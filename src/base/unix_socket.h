@@ -57,10 +57,12 @@ class MessageSocket {
     MessageSocket(UniqueFd fd, const Limits& limits, PayloadSize payload_size);
 
     [[nodiscard]] int fd() const { return fd_.get(); }
+    /// The connection's socket, for who ends it without a wait; nothing else is called afterwards.
+    [[nodiscard]] UniqueFd release() { return std::move(fd_); }
 
     /// True: `message` holds a whole message (its memory is reused by the next call). False:
     /// nothing more to read now. kClosed: the peer is gone; kProtocol: the peer broke a limit
-    /// above.
+    /// above. Files that came before an error, or are still in `message`, are closed elsewhere.
     [[nodiscard]] Result<bool> receive(Message& message);
 
     /// Sends `parts` as one message. `fds` are borrowed; they are duplicated if they must wait. An

@@ -5,6 +5,7 @@ connection, what cannot be done is refused, and the device serves on."""
 import errno
 import os
 import select
+import signal
 import socket
 import struct
 
@@ -13,8 +14,8 @@ import pytest
 from conftest import wait_until
 from local_client import (BLOB_GUEST, BLOB_HOST3D, CAPSET, CLOSE, CONTEXT_INIT, CREATE_3D,
                           CREATE_BLOB, EXEC_FENCE, EXEC_RING, EXECBUFFER, EXPORT, FAIL, HEADER,
-                          HELLO, IMPORT, Lost, MAP, MAX_COMMANDS, MAX_RESOURCES, REFUSE,
-                          TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, Gone, LocalClient,
+                          HELLO, IMPORT, Lost, MAP, MAX_COMMANDS, MAX_RESOURCES, NEVER_ANSWER,
+                          REFUSE, STALL_RING, TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, Gone, LocalClient,
                           Refused, command)
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
 
@@ -345,6 +346,116 @@ def test_import_is_charged_to_who_imports(device, client):
         other.import_fd(fds[1])
     for fd in fds:
         os.close(fd)
+
+
+# --- files whose close() waits ---
+
+class Lingering:
+    """A TCP socket with unsent data, whose close() waits 30 seconds, or until this ends."""
+
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.socket = socket.create_connection(listener.getsockname())
+            self.peer = listener.accept()[0]
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+        self.socket.setblocking(False)
+        try:
+            while True:
+                self.socket.send(bytes(1 << 20))
+        except BlockingIOError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.peer.close()
+        self.socket.close()
+
+    def give(self, send):
+        """send(fd), after which only the device holds it."""
+        send(self.socket.fileno())
+        self.socket.close()
+
+    def in_a_queue(self):
+        """Both ends of a pair of sockets; it lies unread at the second, and nowhere else."""
+        ours, theirs = socket.socketpair()
+        self.give(lambda fd: socket.send_fds(ours, [b"x"], [fd]))
+        return ours, theirs
+
+
+def others_are_served(device):
+    for _ in range(3):  # the first may be before what came earlier
+        with LocalClient(device.socket_path, greet=False) as other:
+            other.socket.settimeout(10)
+            other.hello()
+
+
+@pytest.mark.parametrize("request_type, count", [(CREATE_BLOB, 1), (IMPORT, 1), (IMPORT, 2),
+                                                 (IMPORT, 250), (EXECBUFFER, 1)])
+def test_file_that_lingers(device, null, request_type, count):
+    with Lingering() as lingering, LocalClient(device.socket_path) as client:
+        client.context_init()
+        body = client.execbuffer_body(flags=EXEC_FENCE) if request_type == EXECBUFFER else bytes(
+            FIXED_SIZES[request_type])
+        lingering.give(lambda fd: client.send(request_type, body, [null] * (count - 1) + [fd]))
+        others_are_served(device)
+
+
+def test_file_that_lingers_in_a_fence_file(device):
+    with Lingering() as lingering, LocalClient(device.socket_path) as client:
+        client.context_init()
+        ours, theirs = lingering.in_a_queue()
+        with ours:
+            with theirs:
+                client.execbuffer(ring=1, fds=[theirs.fileno()])
+            others_are_served(device)
+            assert select.select([ours], [], [], 10)[0]
+
+
+def test_file_that_lingers_in_a_fence_file_to_the_end(device):
+    with Lingering() as lingering, LocalClient(device.socket_path) as client:
+        client.context_init()
+        ours, theirs = lingering.in_a_queue()
+        with theirs:
+            client.execbuffer(command(STALL_RING), ring=1, fds=[theirs.fileno()])
+        ours.close()
+        client.close()
+        others_are_served(device)
+
+
+def test_file_that_lingers_in_an_event_file(device):
+    with Lingering() as lingering, LocalClient(device.socket_path) as client:
+        ours, theirs = lingering.in_a_queue()
+        with theirs:
+            client.send(CONTEXT_INIT, client.context_body(poll_rings=2), [theirs.fileno()])
+        ours.close()
+        client.close()
+        others_are_served(device)
+
+
+def test_file_that_lingers_in_an_unread_request(device):
+    with Lingering() as lingering, LocalClient(device.socket_path) as client:
+        client.context_init()
+        client.execbuffer(command(NEVER_ANSWER))
+        client.send(CREATE_BLOB, client.blob_body())
+        lingering.give(lambda fd: client.send(IMPORT, fds=[fd]))
+        client.close()
+        others_are_served(device)
+
+
+def test_file_that_lingers_with_who_is_turned_away(device):
+    clients = [LocalClient(device.socket_path) for _ in range(64)]
+    with Lingering() as lingering:
+        device.process.send_signal(signal.SIGSTOP)
+        with LocalClient(device.socket_path, greet=False) as late:
+            lingering.give(lambda fd: late.send(IMPORT, fds=[fd]))
+        device.process.send_signal(signal.SIGCONT)
+        device.wait_for_log("64 connections, which is its limit")
+        clients[0].context_init()
+        for client in clients:
+            client.close()
+    device.settles()
 
 
 # --- programs that do not behave ---

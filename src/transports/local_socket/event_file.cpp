@@ -19,21 +19,22 @@ log::Module log_("local_socket");
 
 Result<std::unique_ptr<EventFile>> EventFile::create(EventLoop& loop, UniqueFd fd, int connection,
                                                      const std::shared_ptr<Budget>& budget) {
-    auto checked = check_unix_stream(fd.get());
-    if (checked) checked = check_same_peer(fd.get(), connection);
+    PeerFile file(std::move(fd));  // also when it is refused, its end must not wait
+    auto checked = check_unix_stream(file.get());
+    if (checked) checked = check_same_peer(file.get(), connection);
     if (!checked)
         return fail(ErrorCode::kProtocol, "The file for events: {}", checked.error().message);
-    Budget::Charge charge = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
-    return std::unique_ptr<EventFile>(new EventFile(loop, std::move(fd), std::move(charge)));
+    file.hold(SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1)));
+    return std::unique_ptr<EventFile>(new EventFile(loop, std::move(file)));
 }
 
 void EventFile::tell(Budget::Charge fence) {
-    if (!fd_) return;
+    if (!file_) return;
     if (untold_.empty() && write_one()) return;
-    if (!fd_) return;
+    if (!file_) return;
     untold_.push_back(std::move(fence));
     if (room_) return;
-    auto watch = loop_.watch(fd_.get(), EPOLLOUT, [this](uint32_t) { flush(); });
+    auto watch = loop_.watch(file_.get(), EPOLLOUT, [this](uint32_t) { flush(); });
     if (watch) {
         room_ = *std::move(watch);
     } else {
@@ -46,7 +47,7 @@ bool EventFile::write_one() {
     constexpr wire::local::Event kEvent{wire::local::kFenceEvent, sizeof(wire::local::Event)};
     ssize_t sent;
     do {
-        sent = ::send(fd_.get(), &kEvent, sizeof(kEvent), MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = ::send(file_.get(), &kEvent, sizeof(kEvent), MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (sent == static_cast<ssize_t>(sizeof(kEvent))) return true;
     if (sent >= 0 || errno != EAGAIN) close();
@@ -58,12 +59,11 @@ void EventFile::flush() {
     if (untold_.empty()) room_.reset();
 }
 
-/// The program has closed its end, or cut ours off.
+/// The program has closed its end, or cut ours off; or the session ends.
 void EventFile::close() {
     untold_.clear();
     room_.reset();
-    fd_.reset();
-    charge_.release();
+    file_.hang_up();
 }
 
 }  // namespace swede::local_socket

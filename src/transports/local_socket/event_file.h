@@ -7,6 +7,7 @@
 #include "base/budget.h"
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/file_closer.h"
 #include "base/result.h"
 
 namespace swede::local_socket {
@@ -21,22 +22,24 @@ class EventFile {
     [[nodiscard]] static Result<std::unique_ptr<EventFile>> create(
         EventLoop& loop, UniqueFd fd, int connection, const std::shared_ptr<Budget>& budget);
 
+    ~EventFile() { close(); }
+    EventFile(const EventFile&) = delete;
+    EventFile& operator=(const EventFile&) = delete;
+
     /// Tells one fence. `fence` is what it is charged with, kept until it is told.
     void tell(Budget::Charge fence);
 
     [[nodiscard]] size_t untold() const { return untold_.size(); }
 
   private:
-    EventFile(EventLoop& loop, UniqueFd fd, Budget::Charge charge)
-        : loop_(loop), fd_(std::move(fd)), charge_(std::move(charge)) {}
+    EventFile(EventLoop& loop, PeerFile file) : loop_(loop), file_(std::move(file)) {}
     /// False: there is no room now.
     [[nodiscard]] bool write_one();
     void flush();
     void close();
 
     EventLoop& loop_;
-    UniqueFd fd_;  ///< empty once nobody reads any more
-    Budget::Charge charge_;
+    PeerFile file_;  ///< empty once nobody reads any more
     std::deque<Budget::Charge> untold_;
     EventLoop::Watch room_;  ///< while something is untold
 };

@@ -17,6 +17,10 @@ FenceBook::FenceBook(std::shared_ptr<Budget> budget, WaitDone done)
       done_(std::move(done)),
       timelines_([this](uint64_t ticket) { retired(ticket); }) {}
 
+FenceBook::~FenceBook() {
+    for (auto& [ticket, fence] : fences_) fence.signal.file.hang_up();
+}
+
 Result<FenceBook::Reserved> FenceBook::reserve(size_t resources) {
     Reserved reserved;
     reserved.fence = SWEDE_TRY(budget_->charge(BudgetKind::kPendingFences, 1));
@@ -59,7 +63,7 @@ Result<void> FenceBook::wait(uint32_t resource, uint64_t request) {
 void FenceBook::retired(uint64_t ticket) {
     const auto node = fences_.extract(ticket);
     Fence& fence = node.mapped();
-    fence.signal.file.reset();
+    fence.signal.file.hang_up();
     if (fence.signal.events != nullptr) fence.signal.events->tell(std::move(fence.reserved.fence));
     for (const uint32_t resource : fence.resources) {
         const auto found = newest_of_.find(resource);

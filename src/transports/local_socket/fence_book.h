@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/budget.h"
-#include "base/fd.h"
+#include "base/file_closer.h"
 #include "rutabaga/fence_timelines.h"
 #include "transports/local_socket/event_file.h"
 
@@ -24,6 +24,9 @@ class FenceBook {
     /// Answers the wait with that number.
     using WaitDone = std::function<void(uint64_t request)>;
     FenceBook(std::shared_ptr<Budget> budget, WaitDone done);
+    ~FenceBook();
+    FenceBook(const FenceBook&) = delete;
+    FenceBook& operator=(const FenceBook&) = delete;
 
     /// What an accepted fence costs, taken before the work is given to the renderer.
     struct Reserved {
@@ -33,7 +36,7 @@ class FenceBook {
     [[nodiscard]] Result<Reserved> reserve(size_t resources);
     /// What happens when a fence is reached.
     struct Signal {
-        UniqueFd file;                ///< is closed
+        PeerFile file;                ///< a Unix socket, is hung up
         EventFile* events = nullptr;  ///< is told; outlives the book
     };
     /// A fence at the end of its timeline; its ticket.

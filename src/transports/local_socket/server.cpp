@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
 #include "transports/local_socket/local_socket.h"
@@ -22,6 +23,10 @@ log::Module log_("local_socket");
 
 constexpr std::chrono::milliseconds kRetryDelay{100};
 constexpr int kBacklog = 128;
+/// Files that wait to be closed; with more, nobody new is served. What a connection leaves behind
+/// is charged to nobody, and whoever comes back again and again must not use up this process's
+/// fds.
+constexpr size_t kMaxFilesToClose = 1024;
 
 /// Hears nothing: the renderers of the probe are asked for their capsets only.
 class Deaf final : public virtio_gpu::CompletionQueue::Receiver {
@@ -71,17 +76,24 @@ class Server final : public TransportServer {
     }
 
   private:
+    /// Whoever waits in the backlog would wake us at once.
+    void pause() {
+        if (retry_.arm(kRetryDelay)) watch_.set_events(0);
+    }
+
     void on_connection() {
+        if (files_to_close() > kMaxFilesToClose) {
+            log_.warn("Nobody new is served: {} files of programs do not close.", files_to_close());
+            return pause();
+        }
         auto socket = accept_unix(listener_.get());
         if (!socket) {
-            // Out of file descriptors, most likely. The connection stays in the backlog and would
-            // wake us at once.
+            // Out of file descriptors, most likely.
             log_.error("{}", socket.error().message);
-            if (retry_.arm(kRetryDelay)) watch_.set_events(0);
-            return;
+            return pause();
         }
         if (!*socket) return;
-        if (sessions_.size() >= options_.max_clients) return turn_away(socket->get());
+        if (sessions_.size() >= options_.max_clients) return turn_away(*std::move(socket));
         const uint64_t id = next_id_++;
         auto session = Session::create({loop_, options_, capsets_, minted_}, id, *std::move(socket),
                                        [this, id] {
@@ -98,7 +110,7 @@ class Server final : public TransportServer {
     }
 
     /// Tells why, as far as the socket takes it at once.
-    void turn_away(int socket) {
+    void turn_away(UniqueFd socket) {
         using namespace wire::local;  // NOLINT: one message of it
         const std::string text =
             fmt::format("The device serves {} connections, which is its limit.", sessions_.size());
@@ -109,7 +121,8 @@ class Server final : public TransportServer {
         std::memcpy(message.data(), &header, sizeof(header));
         std::memcpy(message.data() + sizeof(header), text.data(), text.size());
         static_cast<void>(
-            ::send(socket, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+            ::send(socket.get(), message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+        hang_up(std::move(socket));
     }
 
     EventLoop& loop_;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "transports/local_socket/session_table.h"
 
@@ -59,6 +60,10 @@ Session::~Session() {
     gpu_.reset();  // the renderers let go of memory_
     for (const auto& [id, entry] : resources_)
         if (entry.file) parts_.minted.orphan(*entry.file, id_, id);
+    // The socket may be full of files whose close() waits.
+    watch_.reset();
+    hang_up(socket_.release());
+    close_elsewhere(message_.fds);
 }
 
 Result<std::unique_ptr<Session>> Session::create(const Parts& parts, uint64_t id, UniqueFd socket,
@@ -122,7 +127,7 @@ Result<void> Session::receive() {
     for (int i = 0; i < kRequestsPerTurn && !busy_ && !ending_; ++i) {
         if (!SWEDE_TRY(socket_.receive(message_))) break;
         auto served = dispatch();
-        if (!busy_) message_.fds.clear();  // what no handler took is closed now
+        if (!busy_) close_elsewhere(message_.fds);  // what no handler took
         if (message_.bytes.capacity() > kKeptBytes && !busy_) message_.bytes = {};
         if (served) continue;
         if (served.error().code == ErrorCode::kProtocol) return served;
@@ -191,7 +196,7 @@ void Session::refuse(uint64_t request, const Error& error) {
 }
 
 void Session::settle(Result<void> result) {
-    if (!busy_) message_.fds.clear();
+    if (!busy_) close_elsewhere(message_.fds);
     if (result || ending_) return;
     if (result.error().code == ErrorCode::kProtocol) return end(result.error());
     refuse(header_.request, result.error());

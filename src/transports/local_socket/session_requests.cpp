@@ -420,8 +420,8 @@ Result<void> Session::execbuffer() {
     if (!message_.fds.empty()) {
         if ((request.flags & kExecFence) == 0)
             return fail(ErrorCode::kProtocol, "A file comes without a fence for it.");
-        signal.file = std::move(message_.fds.front());
-        // Closing it is all that is done with it, and must not wait for anybody.
+        signal.file = PeerFile(std::move(message_.fds.front()));
+        // To hang up is all that is done with it.
         if (const auto checked = check_unix_stream(signal.file.get()); !checked)
             return fail(ErrorCode::kProtocol, "A fence's file: {}", checked.error().message);
     }

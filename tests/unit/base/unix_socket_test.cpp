@@ -137,11 +137,13 @@ TEST_F(MessageSocketTest, TooManyFds_EndTheConnectionAndAreClosed) {
     for (const size_t count : {5u, 64u, 65u, 200u}) {
         connect();
         const std::vector<int> fds(count, file.get());
+        ASSERT_TRUE(testing::all_files_are_closed());
         const size_t before = testing::open_fds();
         peer_sends(message_of(1, 0), fds);
         const auto received = socket->receive(message);
         ASSERT_FALSE(received) << count;
         EXPECT_EQ(received.error().code, ErrorCode::kProtocol);
+        ASSERT_TRUE(testing::all_files_are_closed());
         EXPECT_EQ(testing::open_fds(), before) << count;
     }
 }
@@ -150,11 +152,13 @@ TEST_F(MessageSocketTest, FdsPiledUpInOneMessage_AreTooManyTogether) {
     const UniqueFd file = create_memfd("a", 1).value();
     const std::array<int, 3> fds{file.get(), file.get(), file.get()};
     const auto bytes = message_of(1, 20);
+    ASSERT_TRUE(testing::all_files_are_closed());
     const size_t before = testing::open_fds();
     peer_sends(std::span(bytes).first(10), fds);
     EXPECT_FALSE(socket->receive(message).value());
     peer_sends(std::span(bytes).subspan(10), fds);
     EXPECT_EQ(socket->receive(message).error().code, ErrorCode::kProtocol);
+    ASSERT_TRUE(testing::all_files_are_closed());
     EXPECT_EQ(testing::open_fds(), before);
 }
 
@@ -281,6 +285,7 @@ TEST_F(MessageSocketTest, PeerThatNeverReads_CannotHoldAllFds) {
     const std::vector<int> fds(4, file.get());
     ASSERT_TRUE(socket->send(message_of(1, 240000)));
     while (socket->unsent() == 0) ASSERT_TRUE(socket->send(message_of(1, 10000)));
+    ASSERT_TRUE(testing::all_files_are_closed());
     const size_t before = testing::open_fds();
     Result<void> result;
     for (int i = 0; i < 10000 && result; ++i) result = socket->send(message_of(2, 0), fds);

@@ -26,7 +26,7 @@ class FenceBookTest : public ::testing::Test {
     uint64_t fence(std::optional<uint8_t> ring, std::vector<uint32_t> resources = {},
                    UniqueFd file = UniqueFd()) {
         return book_->accept(book_->reserve(resources.size()).value(), {1, ring}, resources,
-                             {.file = std::move(file)});
+                             {.file = PeerFile(std::move(file))});
     }
     void make(const Budget::Limits& limits) {
         budget_ = Budget::create(limits);
@@ -64,7 +64,8 @@ TEST_F(FenceBookTest, ReachedFence_TellsItsEventInOrder) {
         return size < 0 ? 0 : size / 8;
     };
     const auto accept = [&](uint8_t ring, UniqueFd file, EventFile* to) {
-        return book_->accept(book_->reserve(0).value(), {1, ring}, {}, {std::move(file), to});
+        return book_->accept(book_->reserve(0).value(), {1, ring}, {},
+                             {PeerFile(std::move(file)), to});
     };
     const uint64_t first = accept(1, UniqueFd(), events.get());
     const uint64_t second = accept(1, signal(), events.get());
