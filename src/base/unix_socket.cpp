@@ -157,7 +157,10 @@ Result<size_t> MessageSocket::read_some(Message& message, size_t up_to) {
         }
     }
     if (size == 0) return fail(ErrorCode::kClosed, "The peer closed the connection.");
-    if ((header.msg_flags & MSG_CTRUNC) != 0 || message.fds.size() > limits_.max_fds)
+    if ((header.msg_flags & MSG_CTRUNC) != 0)  // it is not for want of room
+        return fail(ErrorCode::kSystem,
+                    "A message's files are lost: the process has no file descriptors left.");
+    if (message.fds.size() > limits_.max_fds)
         return fail(ErrorCode::kProtocol, "A message carries more than {} file descriptors.",
                     limits_.max_fds);
     return static_cast<size_t>(size);

@@ -12,8 +12,9 @@ namespace {
 
 log::Module log_("device");
 
-/// The usual soft limit of 1024 is kept low for select() only, which nothing here uses.
-constexpr rlim_t kWantedFiles = 65536;
+/// The usual soft limit of 1024 is kept low for select() only, which nothing here uses. As many
+/// make the default --max-files possible for each of --max-clients; it is the usual hard limit.
+constexpr rlim_t kWantedFiles = 524288;
 
 }  // namespace
 

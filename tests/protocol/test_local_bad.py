@@ -2,6 +2,7 @@
 """The local socket against programs that break its protocol: what cannot be read ends the
 connection, what cannot be done is refused, and the device serves on."""
 
+import contextlib
 import errno
 import os
 import select
@@ -22,7 +23,8 @@ from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-
 TRANSPORT = "local"
 DEVICE_PROGRAM = "tests/programs/swede-test-device"
 DEVICE_ARGUMENTS = ["--max-host-memory", "64M", "--max-resources", "100",
-                    "--max-pending-fences", "50", "--max-pending-commands", "20"]
+                    "--max-pending-fences", "50", "--max-pending-commands", "20",
+                    "--max-files", "8"]
 
 FIXED_SIZES = {HELLO: 8, CONTEXT_INIT: 88, CREATE_BLOB: 24, CREATE_3D: 48, MAP: 8, EXECBUFFER: 16,
                WAIT: 8, EXPORT: 8, IMPORT: 0, TRANSFER_TO_HOST: 48, TRANSFER_FROM_HOST: 48,
@@ -298,6 +300,25 @@ def test_more_fences_than_the_limit(client):
     client.execbuffer(fence=False)
 
 
+def test_more_files_of_fences_than_the_limit(client):
+    client.execbuffer(command(STALL_RING), ring=1)
+    fences = [client.fence(ring=1) for _ in range(8)]
+    with pytest.raises(Refused) as refusal:
+        client.fence(ring=1)
+    assert refusal.value.errno == errno.ENOMEM
+    client.execbuffer(ring=1)
+    for fence in fences:
+        fence.close()
+
+
+def test_more_memory_of_guests_than_the_limit_of_files(client):
+    """Each takes two files."""
+    made = [client.create_blob(4096, BLOB_GUEST) for _ in range(4)]
+    refused(client, CREATE_BLOB, client.blob_body(4096, BLOB_GUEST), number=errno.ENOMEM)
+    client.close_resource(made[0])
+    client.create_blob(4096, BLOB_GUEST)
+
+
 def test_more_waits_than_the_limit(client):
     resource = client.create_blob(4096)
     client.execbuffer(command(5), [resource], ring=1)
@@ -442,6 +463,18 @@ def test_file_that_lingers_in_an_unread_request(device):
         lingering.give(lambda fd: client.send(IMPORT, fds=[fd]))
         client.close()
         others_are_served(device)
+
+
+def test_refused_files_that_pile_up(device, null):
+    with contextlib.ExitStack() as stack, LocalClient(device.socket_path) as client:
+        client.context_init()
+        for _ in range(8):
+            stack.enter_context(Lingering()).give(lambda fd: client.send(IMPORT, fds=[fd]))
+        with pytest.raises(Gone):
+            for _ in range(2000):
+                with contextlib.suppress(Refused):
+                    client.import_fd(null)
+        device.wait_for_log("files do not close")
 
 
 def test_file_that_lingers_with_who_is_turned_away(device):

@@ -21,17 +21,19 @@ FenceBook::~FenceBook() {
     for (auto& [ticket, fence] : fences_) fence.signal.file.hang_up();
 }
 
-Result<FenceBook::Reserved> FenceBook::reserve(size_t resources) {
+Result<FenceBook::Reserved> FenceBook::reserve(size_t resources, bool has_file) {
     Reserved reserved;
     reserved.fence = SWEDE_TRY(budget_->charge(BudgetKind::kPendingFences, 1));
     reserved.list =
         SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, resources * kBytesPerResource));
+    if (has_file) reserved.file = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
     return reserved;
 }
 
 uint64_t FenceBook::accept(Reserved reserved, const rutabaga::Timeline& timeline,
                            std::span<const uint32_t> resources, Signal signal) {
     const uint64_t ticket = timelines_.accept(timeline);
+    signal.file.hold(std::move(reserved.file));
     Fence& fence = fences_[ticket];
     fence.reserved = std::move(reserved);
     fence.signal = std::move(signal);

@@ -32,8 +32,9 @@ class FenceBook {
     struct Reserved {
         Budget::Charge fence;
         Budget::Charge list;
+        Budget::Charge file;  ///< until it is closed
     };
-    [[nodiscard]] Result<Reserved> reserve(size_t resources);
+    [[nodiscard]] Result<Reserved> reserve(size_t resources, bool has_file);
     /// What happens when a fence is reached.
     struct Signal {
         PeerFile file;                ///< a Unix socket, is hung up

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -23,10 +25,6 @@ log::Module log_("local_socket");
 
 constexpr std::chrono::milliseconds kRetryDelay{100};
 constexpr int kBacklog = 128;
-/// Files that wait to be closed; with more, nobody new is served. What a connection leaves behind
-/// is charged to nobody, and whoever comes back again and again must not use up this process's
-/// fds.
-constexpr size_t kMaxFilesToClose = 1024;
 
 /// Hears nothing: the renderers of the probe are asked for their capsets only.
 class Deaf final : public virtio_gpu::CompletionQueue::Receiver {
@@ -57,6 +55,16 @@ Result<std::vector<rutabaga::Capset>> probe(EventLoop& loop, const Options& opti
     if (bytes > wire::local::kMaxReportPayload / 2)
         return fail(ErrorCode::kInvalidParameter, "Capsets of {} bytes are too long.", bytes);
     return capsets;
+}
+
+/// The limits of a connection that is made now.
+Budget::Limits limits_now(const Options& options) {
+    Budget::Limits limits = options.limits;
+    rlimit process{};
+    uint64_t& files = limits[static_cast<size_t>(BudgetKind::kFiles)];
+    if (::getrlimit(RLIMIT_NOFILE, &process) == 0)
+        files = std::min(files, files_for_each(process.rlim_cur, options.max_clients));
+    return limits;
 }
 
 /// Serves connections side by side. Owned by the program; loop's thread.
@@ -95,8 +103,9 @@ class Server final : public TransportServer {
         if (!*socket) return;
         if (sessions_.size() >= options_.max_clients) return turn_away(*std::move(socket));
         const uint64_t id = next_id_++;
-        auto session = Session::create({loop_, options_, capsets_, minted_}, id, *std::move(socket),
-                                       [this, id] {
+        const Budget::Limits limits = limits_now(options_);
+        auto session = Session::create({loop_, options_, limits, capsets_, minted_}, id,
+                                       *std::move(socket), [this, id] {
                                            // The session is on the stack: it dies from the loop.
                                            loop_.post([this, id, alive = std::weak_ptr(alive_)] {
                                                if (!alive.expired()) sessions_.erase(id);

@@ -50,7 +50,7 @@ Session::Session(const Parts& parts, uint64_t id, UniqueFd socket, Ended ended)
       id_(id),
       ended_(std::move(ended)),
       completions_(virtio_gpu::CompletionQueue::create(parts.loop, *this)),
-      budget_(Budget::create(parts.options.limits)),
+      budget_(Budget::create(parts.limits)),
       fences_(budget_, [this](uint64_t request) { answer_wait(request); }),
       socket_(std::move(socket), kLimits, payload_size) {}
 
@@ -126,13 +126,22 @@ void Session::update_watch() {
 Result<void> Session::receive() {
     for (int i = 0; i < kRequestsPerTurn && !busy_ && !ending_; ++i) {
         if (!SWEDE_TRY(socket_.receive(message_))) break;
-        auto served = dispatch();
-        if (!busy_) close_elsewhere(message_.fds);  // what no handler took
+        SWEDE_TRY(finish(dispatch()));
         if (message_.bytes.capacity() > kKeptBytes && !busy_) message_.bytes = {};
-        if (served) continue;
-        if (served.error().code == ErrorCode::kProtocol) return served;
-        refuse(header_.request, served.error());
     }
+    return {};
+}
+
+Result<void> Session::finish(Result<void> served) {
+    const bool has_file = !message_.fds.empty();
+    if (!busy_) close_elsewhere(message_.fds);  // what no handler took
+    if (served) return {};
+    if (served.error().code == ErrorCode::kProtocol) return served;
+    // What was refused is charged to nobody while it is closed.
+    if (has_file && files_to_close() > kMaxFilesToClose)
+        return fail(ErrorCode::kProtocol, "A file is refused, and {} files do not close.",
+                    files_to_close());
+    refuse(header_.request, served.error());
     return {};
 }
 
@@ -196,10 +205,7 @@ void Session::refuse(uint64_t request, const Error& error) {
 }
 
 void Session::settle(Result<void> result) {
-    if (!busy_) close_elsewhere(message_.fds);
-    if (result || ending_) return;
-    if (result.error().code == ErrorCode::kProtocol) return end(result.error());
-    refuse(header_.request, result.error());
+    if (const auto finished = finish(std::move(result)); !finished) end(finished.error());
 }
 
 Result<void> Session::create_context(const rutabaga::ContextInfo& info,

@@ -39,6 +39,7 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
     struct Parts {
         EventLoop& loop;
         const Options& options;
+        Budget::Limits limits;                      ///< of this one
         std::span<const rutabaga::Capset> capsets;  ///< of the device, in order
         MintedFiles& minted;
     };
@@ -66,6 +67,7 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
         uint64_t guest_address = 0;        ///< of the memory that stands for the guest's
         UniqueFd guest_file;               ///< that memory; empty for HOST3D and 3D
         Budget::Charge guest_charge;       ///< its bytes
+        Budget::Charge guest_files;        ///< guest_file, and memory_'s of the same
     };
     using Resources = std::unordered_map<rutabaga::ResourceId, Known>;
     enum class ContextState : uint8_t { kNone, kCreating, kLive };
@@ -96,6 +98,8 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
     template <typename T, typename Function>
     [[nodiscard]] rutabaga::Completion<T> later(Function function);
     void settle(Result<void> result);
+    /// The present request is served, with this result. An Error ends the connection.
+    [[nodiscard]] Result<void> finish(Result<void> served);
 
     /// Makes the context, then goes on with the present request.
     [[nodiscard]] Result<void> create_context(const rutabaga::ContextInfo& info,

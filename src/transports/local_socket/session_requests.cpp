@@ -187,6 +187,7 @@ Result<std::shared_ptr<Backing>> Session::make_guest_memory(Known& entry) {
         return fail(ErrorCode::kInvalidParameter, "A blob of {} bytes is not possible.",
                     entry.size);
     entry.guest_charge = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, *size));
+    entry.guest_files = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 2));
     const auto next = checked_add(next_address_, *size);
     if (!next) return fail(ErrorCode::kOutOfMemory, "The connection has used all addresses.");
     entry.guest_file = SWEDE_TRY(create_memfd("swede-guest-memory", *size));
@@ -431,7 +432,7 @@ Result<void> Session::execbuffer() {
     const bool only_event = signal.events != nullptr && header_.request == 0;
     FenceBook::Reserved reserved;
     if (fenced) {
-        auto room = fences_.reserve(resources.size());
+        auto room = fences_.reserve(resources.size(), static_cast<bool>(signal.file));
         if (!room)
             return only_event ? fail(ErrorCode::kProtocol, "{}", room.error().message)
                               : std::unexpected(std::move(room).error());

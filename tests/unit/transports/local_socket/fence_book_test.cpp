@@ -7,6 +7,9 @@
 
 #include <vector>
 
+#include "transports/local_socket/local_socket.h"
+#include "unit/base/process_state.h"
+
 namespace swede::local_socket {
 namespace {
 
@@ -25,7 +28,8 @@ class FenceBookTest : public ::testing::Test {
     }
     uint64_t fence(std::optional<uint8_t> ring, std::vector<uint32_t> resources = {},
                    UniqueFd file = UniqueFd()) {
-        return book_->accept(book_->reserve(resources.size()).value(), {1, ring}, resources,
+        auto reserved = book_->reserve(resources.size(), static_cast<bool>(file)).value();
+        return book_->accept(std::move(reserved), {1, ring}, resources,
                              {.file = PeerFile(std::move(file))});
     }
     void make(const Budget::Limits& limits) {
@@ -64,8 +68,8 @@ TEST_F(FenceBookTest, ReachedFence_TellsItsEventInOrder) {
         return size < 0 ? 0 : size / 8;
     };
     const auto accept = [&](uint8_t ring, UniqueFd file, EventFile* to) {
-        return book_->accept(book_->reserve(0).value(), {1, ring}, {},
-                             {PeerFile(std::move(file)), to});
+        auto reserved = book_->reserve(0, static_cast<bool>(file)).value();
+        return book_->accept(std::move(reserved), {1, ring}, {}, {PeerFile(std::move(file)), to});
     };
     const uint64_t first = accept(1, UniqueFd(), events.get());
     const uint64_t second = accept(1, signal(), events.get());
@@ -147,18 +151,42 @@ TEST_F(FenceBookTest, Limits_HoldAndChargesComeBack) {
     limits[static_cast<size_t>(BudgetKind::kPendingCommands)] = 1;
     limits[static_cast<size_t>(BudgetKind::kHostBytes)] = 1024;
     make(limits);
-    EXPECT_FALSE(book_->reserve(4096)) << "a list of resources is memory";
+    EXPECT_FALSE(book_->reserve(4096, false)) << "a list of resources is memory";
     const uint64_t first = fence(1, {7});
     static_cast<void>(fence(1, {7}));
-    EXPECT_FALSE(book_->reserve(0));
+    EXPECT_FALSE(book_->reserve(0, false));
     ASSERT_TRUE(book_->wait(7, 100));
     EXPECT_FALSE(book_->wait(7, 101));
     book_->complete(first);
-    EXPECT_TRUE(book_->reserve(0));
+    EXPECT_TRUE(book_->reserve(0, false));
     book_->complete_all();
     for (size_t kind = 0; kind < Budget::kKinds; ++kind)
         EXPECT_EQ(budget_->used(static_cast<BudgetKind>(kind)), 0u);
     EXPECT_EQ(done_, (std::vector<uint64_t>{100}));
+}
+
+TEST_F(FenceBookTest, FileIsCountedUntilItIsClosed) {
+    Budget::Limits limits = Budget::default_limits();
+    limits[static_cast<size_t>(BudgetKind::kFiles)] = 2;
+    make(limits);
+    const uint64_t first = fence(1, {}, signal());
+    static_cast<void>(fence(1, {}, signal()));
+    EXPECT_FALSE(book_->reserve(0, true));
+    EXPECT_TRUE(book_->reserve(0, false));
+    book_->complete(first);
+    ASSERT_TRUE(swede::testing::all_files_are_closed());
+    EXPECT_TRUE(book_->reserve(0, true));
+    book_.reset();
+    ASSERT_TRUE(swede::testing::all_files_are_closed());
+    EXPECT_EQ(budget_->used(BudgetKind::kFiles), 0u);
+}
+
+TEST(FilesForEach, AllTogetherLeaveAQuarter) {
+    EXPECT_EQ(files_for_each(524288, 64), 6144u);
+    EXPECT_EQ(files_for_each(65536, 64), 768u);
+    EXPECT_EQ(files_for_each(1024, 1), 768u);
+    EXPECT_EQ(files_for_each(1024, 4096), 16u) << "what a program needs at least";
+    EXPECT_GT(files_for_each(UINT64_MAX, 0), 4096u);
 }
 
 }  // namespace
