@@ -28,6 +28,15 @@ GuestMemory::~GuestMemory() {
 
 Result<void> GuestMemory::add(uint64_t address, uint64_t size, UniqueFd fd, uint64_t fd_offset,
                               Access access) {
+    return add(address, size, std::move(fd), fd_offset, access, Owner::kPeer);
+}
+
+Result<void> GuestMemory::add_own(uint64_t address, uint64_t size, UniqueFd fd) {
+    return add(address, size, std::move(fd), 0, Access::kReadWrite, Owner::kOurs);
+}
+
+Result<void> GuestMemory::add(uint64_t address, uint64_t size, UniqueFd fd, uint64_t fd_offset,
+                              Access access, Owner owner) {
     if (size == 0)
         return fail(ErrorCode::kInvalidParameter, "The memory region at {:#x} is empty.", address);
     const auto end = checked_add(address, size);
@@ -66,7 +75,9 @@ Result<void> GuestMemory::add(uint64_t address, uint64_t size, UniqueFd fd, uint
                         "A region of {:#x} bytes at offset {:#x} of a file cannot be mapped.", size,
                         fd_offset);
         region->mapping =
-            SWEDE_TRY(Mapping::peer_file(fd.get(), fd_offset - before, *mapped, access));
+            SWEDE_TRY(owner == Owner::kOurs
+                          ? Mapping::own_file(fd.get(), fd_offset, size, access)
+                          : Mapping::peer_file(fd.get(), fd_offset - before, *mapped, access));
         region->host = region->mapping.data() + before;
         region->fd = std::move(fd);
     }

@@ -30,6 +30,9 @@ class GuestMemory {
     /// Overlap, wrap-around, size 0 and a range past the file's end are errors.
     [[nodiscard]] Result<void> add(uint64_t address, uint64_t size, UniqueFd fd, uint64_t fd_offset,
                                    Access access);
+    /// The same for a whole file of ours, sealed against shrinking, that stands for a guest's
+    /// memory: it needs no guard, of which a process has a limited number.
+    [[nodiscard]] Result<void> add_own(uint64_t address, uint64_t size, UniqueFd fd);
     /// Takes away the region that is exactly this range, and revokes the backings that use it.
     [[nodiscard]] Result<void> remove(uint64_t address, uint64_t size);
     void clear();
@@ -68,6 +71,10 @@ class GuestMemory {
     [[nodiscard]] uint64_t generation() const { return generation_; }
 
   private:
+    /// Whose file it is.
+    enum class Owner : uint8_t { kPeer, kOurs };
+    [[nodiscard]] Result<void> add(uint64_t address, uint64_t size, UniqueFd fd, uint64_t fd_offset,
+                                   Access access, Owner owner);
     /// Where the region of `address` stands in regions_; their count when there is none.
     [[nodiscard]] size_t find(uint64_t address) const;
     /// The part of [address, address + size) that lies in one region.

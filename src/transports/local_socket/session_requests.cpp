@@ -193,7 +193,7 @@ Result<std::shared_ptr<Backing>> Session::make_guest_memory(Known& entry) {
     entry.guest_file = SWEDE_TRY(create_memfd("swede-guest-memory", *size));
     UniqueFd copy = entry.guest_file.duplicate();
     if (!copy) return fail(ErrorCode::kOutOfMemory, "The process has no file descriptors left.");
-    SWEDE_TRY(memory_.add(next_address_, *size, std::move(copy), 0, Access::kReadWrite));
+    SWEDE_TRY(memory_.add_own(next_address_, *size, std::move(copy)));
     entry.guest_address = std::exchange(next_address_, *next);
     std::vector<wire::MemEntry> pieces;
     for (uint64_t done = 0; done < *size;) {

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <random>
@@ -111,6 +113,39 @@ TEST_F(GuestMemoryTest, TooManyRegions_AreAnError) {
         ASSERT_TRUE(memory.add(i * kPage, kPage, {}, 0, Access::kRead));
     const auto more = memory.add(1ull << 40, kPage, {}, 0, Access::kRead);
     EXPECT_EQ(more.error().code, ErrorCode::kOutOfMemory);
+}
+
+TEST_F(GuestMemoryTest, OwnFile_IsReadAndWritten) {
+    UniqueFd file = create_memfd("own", 2 * kPage).value();
+    const UniqueFd copy = file.duplicate();
+    ASSERT_TRUE(memory.add_own(0x10000, 2 * kPage, std::move(file)));
+    const auto bytes = pattern(64);
+    ASSERT_TRUE(memory.write(0x10000 + kPage, bytes));
+    std::vector<std::byte> read(64);
+    ASSERT_EQ(::pread(copy.get(), read.data(), 64, kPage), 64);
+    EXPECT_EQ(read, bytes);
+    EXPECT_FALSE(memory.truncated());
+}
+
+/// The guard's places are for all of a process, so those who need none must take none.
+TEST_F(GuestMemoryTest, OwnFiles_TakeNoPlaceOfPeers) {
+    rlimit files{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+    const rlimit more{std::min<rlim_t>(files.rlim_max, 20000), files.rlim_max};
+    if (more.rlim_cur < 9000) GTEST_SKIP() << "no more than " << files.rlim_max << " files";
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &more), 0);
+    const UniqueFd file = create_memfd("own", kPage).value();
+    GuestMemory second;
+    for (uint64_t i = 0; i < GuestMemory::kMaxRegions; ++i) {
+        ASSERT_TRUE(memory.add_own(i * kPage, kPage, file.duplicate()));
+        ASSERT_TRUE(second.add_own(i * kPage, kPage, file.duplicate()));
+    }
+    GuestMemory third;
+    EXPECT_TRUE(third.add(0, kPage, ram_file(kPage), 0, Access::kReadWrite));
+    EXPECT_TRUE(third.add_own(kPage, kPage, file.duplicate()));
+    memory.clear();
+    second.clear();
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
 }
 
 TEST_F(GuestMemoryTest, RefusedRegion_ClosesItsFd) {
