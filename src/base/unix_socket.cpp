@@ -26,6 +26,8 @@ constexpr size_t kMaxReceivedFds = 253;
 constexpr size_t kMaxParts = 8;
 /// Duplicates kept for a peer that does not read, so that it cannot use up this process's fds.
 constexpr size_t kMaxUnsentFds = 256;
+/// SO_PEERPIDFD of Linux 6.5, which Debian 12's C library does not name.
+constexpr int kPeerPidfd = 77;
 
 Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
@@ -48,12 +50,15 @@ bool is_stale_socket(const std::string& path, const sockaddr_un& address) {
            errno == ECONNREFUSED;
 }
 
-/// Who connected, or made a pair of sockets: 0 when he lives in a pid namespace that is not ours or
-/// below ours, -1 when nobody did.
-pid_t peer_pid(int socket) {
+/// The process that connected, or made a pair of sockets: 0 when it lives in a pid namespace that
+/// is not ours or below ours. kClosed when nobody did.
+Result<pid_t> peer_pid(int socket) {
     ucred peer{};
     socklen_t size = sizeof(peer);
-    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return fail_errno("Cannot examine a socket", errno);
+    if (peer.uid == static_cast<uid_t>(-1))  // its process number is 0, too
+        return fail(ErrorCode::kClosed, "The socket has no other end.");
     return peer.pid;
 }
 
@@ -82,11 +87,19 @@ Result<UniqueFd> connect_unix(const std::string& path) {
     return fd;
 }
 
-UniqueFd peer_process(int socket) {
-    const pid_t peer = peer_pid(socket);
-    if (peer <= 0) return {};
+Result<UniqueFd> peer_process(int socket) {
+    const pid_t peer = SWEDE_TRY(peer_pid(socket));
+    // Of that very process, in whichever namespace; since 6.16 also of one that has ended.
+    int pidfd = -1;
+    socklen_t size = sizeof(pidfd);
+    if (::getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) return UniqueFd(pidfd);
+    if (peer == 0 && errno == ENOPROTOOPT) return UniqueFd();
     // If another process has got the number by now, ours has ended.
-    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, peer, 0)));
+    if (peer != 0) pidfd = static_cast<int>(::syscall(SYS_pidfd_open, peer, 0));
+    if (pidfd >= 0) return UniqueFd(pidfd);
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        return fail_errno("Cannot watch a process", errno);
+    return fail(ErrorCode::kClosed, "Process {} has ended.", peer);
 }
 
 Result<UniqueFd> accept_unix(int listener) {
@@ -117,9 +130,9 @@ Result<void> check_unix_stream(int fd) {
 }
 
 Result<void> check_same_peer(int fd, int connection) {
-    const pid_t other = peer_pid(fd);
-    const pid_t expected = peer_pid(connection);
-    if (other != expected || other < 0)
+    const pid_t other = SWEDE_TRY(peer_pid(fd));
+    const pid_t expected = SWEDE_TRY(peer_pid(connection));
+    if (other != expected)
         return fail(ErrorCode::kInvalidParameter,
                     "The socket's other end is of process {}, and not of {}.", other, expected);
     return {};

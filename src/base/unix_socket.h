@@ -22,13 +22,15 @@ namespace swede {
 /// One connection, made non-blocking and close-on-exec. Empty fd when none is waiting.
 [[nodiscard]] Result<UniqueFd> accept_unix(int listener);
 [[nodiscard]] Result<void> set_nonblocking(int fd);
-/// A pidfd, readable once the process that connected has ended. Empty when the kernel names none:
-/// it has gone, or lives in a pid namespace that is not ours or below ours.
-[[nodiscard]] UniqueFd peer_process(int socket);
+/// A pidfd, readable once the process that connected has ended. kClosed: it has ended already.
+/// Empty before Linux 6.5 for one whose pid namespace is not ours or below ours: nothing tells its
+/// end there.
+[[nodiscard]] Result<UniqueFd> peer_process(int socket);
 /// Refuses a peer's fd that is no Unix stream socket: a MessageSocket on it would fail at each use.
 [[nodiscard]] Result<void> check_unix_stream(int fd);
-/// Refuses a Unix socket whose other end another process made than that of `connection`: what is
-/// written there would reach somebody in our name.
+/// Refuses a Unix socket whose other end another process made than that of `connection`, as far as
+/// process numbers tell (in all pid namespaces beside ours it is 0): what is written there would
+/// reach somebody in our name.
 [[nodiscard]] Result<void> check_same_peer(int fd, int connection);
 
 /// A whole message of a peer: private bytes, and the fds that came with them.

@@ -109,6 +109,26 @@ def test_killed_program_that_sent_its_own_socket(device, way):
     device.settles()
 
 
+ENDS_AT_ONCE = textwrap.dedent("""
+    import sys
+    sys.path.insert(0, sys.argv[2])
+    from local_client import HEADER, IMPORT, LocalClient
+    client = LocalClient(sys.argv[1], greet=False)
+    client.send_bytes(HEADER.pack(IMPORT, 0, 9)[:8], [client.socket.fileno()])
+""")
+
+
+def test_program_that_ended_before_it_was_served(device):
+    """It keeps its own end open in the queue of the device, where no hang-up can come any more."""
+    device.process.send_signal(signal.SIGSTOP)
+    try:
+        subprocess.run([sys.executable, "-c", ENDS_AT_ONCE, str(device.socket_path),
+                        os.path.dirname(__file__)], check=True, timeout=20)
+    finally:
+        device.process.send_signal(signal.SIGCONT)
+    device.settles()
+
+
 def test_stopped_program_holds_up_nobody(device):
     program = subprocess.Popen([sys.executable, "-c", KILLED, str(device.socket_path),
                                 os.path.dirname(__file__)],

@@ -112,7 +112,10 @@ class Server final : public TransportServer {
                                            });
                                        });
         if (!session) {
-            log_.error("A program cannot be served: {}", session.error().message);
+            if (session.error().code == ErrorCode::kClosed)
+                log_.debug("A program has gone: {}", session.error().message);
+            else
+                log_.error("A program cannot be served: {}", session.error().message);
             return;
         }
         sessions_.emplace(id, *std::move(session));

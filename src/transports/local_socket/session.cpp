@@ -78,7 +78,7 @@ Result<void> Session::start() {
         parts_.loop.watch(socket_.fd(), EPOLLIN, [this](uint32_t events) { on_events(events); }));
     // A program can send us its end of the socket, in half a message or as a fence's file: then the
     // socket lives as long as we do, and only the process tells that the program has gone.
-    process_ = peer_process(socket_.fd());
+    process_ = SWEDE_TRY(peer_process(socket_.fd()));
     if (process_)
         process_watch_ = SWEDE_TRY(parts_.loop.watch(process_.get(), EPOLLIN, [this](uint32_t) {
             end(Error{ErrorCode::kClosed, "Its process has ended."});

@@ -151,7 +151,7 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
 
     MessageSocket socket_;
     EventLoop::Watch watch_;
-    UniqueFd process_;  ///< the program's pidfd; empty when it is not known
+    UniqueFd process_;  ///< the program's pidfd; empty: see peer_process()
     EventLoop::Watch process_watch_;
     Message message_;
     wire::local::Header header_{};  ///< of message_

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -378,6 +379,35 @@ TEST_F(UnixSocketTest, OtherFiles_AreLeftAlone) {
     EXPECT_FALSE(listen_unix(link)) << "a link is not followed";
 }
 
+TEST_F(UnixSocketTest, PeerProcess_IsWatched) {
+    const auto [ours, theirs] = testing::socket_pair();
+    const UniqueFd self = peer_process(ours.get()).value();
+    pollfd ended{self.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, 0), 0);
+    EXPECT_EQ(::fcntl(self.get(), F_GETFD), FD_CLOEXEC);
+    const UniqueFd lonely(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_FALSE(peer_process(lonely.get()));
+    EXPECT_FALSE(peer_process(-1));
+}
+
+TEST_F(UnixSocketTest, PeerProcessThatEndedBefore_IsKnownToHaveEnded) {
+    const UniqueFd listener = listen_unix(folder / "socket").value();
+    const pid_t program = ::fork();
+    if (program == 0) {
+        static_cast<void>(connect_unix(folder / "socket").value().release());
+        ::_exit(0);
+    }
+    ASSERT_EQ(::waitpid(program, nullptr, 0), program);
+    const UniqueFd connection = accept_unix(listener.get()).value();
+    const auto process = peer_process(connection.get());
+    if (!process) {
+        EXPECT_EQ(process.error().code, ErrorCode::kClosed);
+        return;
+    }
+    pollfd ended{process->get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, 0), 1);
+}
+
 TEST_F(UnixSocketTest, OtherEnd_IsOfTheSameProcessOrRefused) {
     const auto [ours, theirs] = testing::socket_pair();
     const auto [connection, peer] = testing::socket_pair();
@@ -386,6 +416,7 @@ TEST_F(UnixSocketTest, OtherEnd_IsOfTheSameProcessOrRefused) {
     EXPECT_FALSE(check_same_peer(lonely.get(), connection.get())) << "it has no other end";
     EXPECT_FALSE(check_same_peer(-1, connection.get()));
     EXPECT_FALSE(check_same_peer(-1, -1));
+    EXPECT_FALSE(check_same_peer(lonely.get(), lonely.get())) << "nobody is not somebody";
     // What a service listens at is of the process that called listen().
     const std::string path = folder / "service";
     std::array<int, 2> ready{};
