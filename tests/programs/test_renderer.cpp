@@ -347,6 +347,14 @@ Result<void> TestRenderer::execute(ContextId context, TimelineId timeline, const
             break;
         case SWEDE_TEST_COUNT_FILES:
             return write_word(count_files());
+        case SWEDE_TEST_NEW_FILE: {
+            Memory* const memory = memory_of(command.resource);
+            if (memory == nullptr || memory->placed) break;
+            memory->file = SWEDE_TRY(create_memfd("swede-test-moved", memory->home.size()));
+            memory->home = SWEDE_TRY(
+                Mapping::own_file(memory->file.get(), 0, memory->home.size(), Access::kReadWrite));
+            return {};
+        }
         default:
             break;
     }

@@ -58,6 +58,8 @@ enum swede_test_operation {
     SWEDE_TEST_ESCAPE = 13,
     /* Writes the number of open file descriptors to the word of `resource` at `offset`. */
     SWEDE_TEST_COUNT_FILES = 14,
+    /* The memory of `resource` is in another file from now on, and zero. */
+    SWEDE_TEST_NEW_FILE = 15,
 };
 
 enum swede_test_escape {

@@ -16,7 +16,7 @@ from conftest import wait_until
 from local_client import (BLOB_GUEST, BLOB_HOST3D, CAPSET, CLOSE, CONTEXT_INIT, CREATE_3D,
                           CREATE_BLOB, EXEC_FENCE, EXEC_RING, EXECBUFFER, EXPORT, FAIL, HEADER,
                           HELLO, IMPORT, Lost, MAP, MAX_COMMANDS, MAX_RESOURCES, NEVER_ANSWER,
-                          REFUSE, STALL_RING, TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, Gone, LocalClient,
+                          NEW_FILE, REFUSE, STALL_RING, TRANSFER_FROM_HOST, TRANSFER_TO_HOST, VERSION, WAIT, Gone, LocalClient,
                           Refused, command)
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
 
@@ -351,6 +351,23 @@ def test_imported_memory_cannot_be_cut(client):
         with pytest.raises(OSError):
             os.ftruncate(fd, length)
     os.close(fd)
+
+
+def test_resource_whose_renderer_changes_its_file(device, client):
+    """Only the newest is the resource's. The others are its memory of then, as after its end."""
+    resource = client.create_3d()
+    first = client.export(resource)
+    client.run(command(NEW_FILE, resource))
+    second = client.export(resource)
+    assert not os.path.sameopenfile(first, second)
+    assert client.import_fd(second)["resource"] == resource
+    assert client.import_fd(first)["resource"] != resource
+    with LocalClient(device.socket_path) as other:
+        other.context_init()
+        other.import_fd(first)
+        other.import_fd(second)
+    os.close(first)
+    os.close(second)
 
 
 def test_import_is_charged_to_who_imports(device, client):

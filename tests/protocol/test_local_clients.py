@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many programs on one local socket, programs that are killed, and the limit of their number."""
 
+import errno
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import textwrap
 import pytest
 
 from conftest import wait_until
-from local_client import Gone, LocalClient, Lost, command
+from local_client import Gone, LocalClient, Lost, Refused, command
 from test_local import serves_next_client  # noqa: F401  pylint: disable=unused-import
 
 TRANSPORT = "local"
@@ -164,6 +165,21 @@ def test_connections_that_say_nothing_count(device):
     for connection in silent:
         connection.close()
     device.settles()
+
+
+def test_one_that_exports_much_leaves_room_for_others(device):
+    with LocalClient(device.socket_path) as client, LocalClient(device.socket_path) as other:
+        client.context_init()
+        other.context_init()
+        made = [client.create_3d() for _ in range(1025)]
+        for resource in made[:1024]:
+            os.close(client.export(resource))
+        with pytest.raises(Refused) as refusal:
+            client.export(made[1024])
+        assert refusal.value.errno == errno.ENOMEM
+        os.close(other.export(other.create_3d()))
+        client.close_resource(made[0])
+        os.close(client.export(made[1024]))
 
 
 def test_reset_of_one_does_not_touch_the_fences_of_others(device):

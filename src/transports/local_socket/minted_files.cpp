@@ -19,14 +19,18 @@ Result<FileIdentity> identity_of(int fd) {
 
 Result<void> MintedFiles::add(const FileIdentity& file, const Entry& entry) {
     if (entries_.contains(file)) return {};
-    if (entries_.size() >= max_entries_) {
-        if (orphans_.empty())
-            return fail(ErrorCode::kOutOfMemory, "{} resources are exported, which is the limit.",
-                        entries_.size());
+    const auto living = living_.find(entry.session);
+    const size_t of_session = living == living_.end() ? 0 : living->second;
+    const bool full = entries_.size() >= max_entries_;
+    if (of_session >= kMaxOfSession || (full && orphans_.empty()))
+        return fail(ErrorCode::kOutOfMemory,
+                    "{} resources of the connection are exported, which is the limit.", of_session);
+    if (full) {
         entries_.erase(orphans_.front());
         orphans_.pop_front();
     }
     entries_.emplace(file, entry);
+    ++living_[entry.session];
     return {};
 }
 
@@ -42,6 +46,7 @@ void MintedFiles::orphan(const FileIdentity& file, uint64_t session,
         found->second.resource != resource)
         return;
     found->second.orphaned = true;
+    if (const auto living = living_.find(session); --living->second == 0) living_.erase(living);
     orphans_.push_back(file);
 }
 

@@ -33,12 +33,13 @@ struct FileIdentityHash {
 /// The files of 3D resources that connections were given, so that one that comes back can be told
 /// from any other file (PRIME). It holds no file: who brings one back holds it. Owned by the
 /// server, on its thread; an entry lives as long as its resource, and after that until newer ones
-/// push it out.
+/// push it out. Each connection has its share, so that none uses up those of others.
 class MintedFiles {
   public:
-    static constexpr size_t kMaxEntries = 16384;
+    static constexpr size_t kMaxOfSession = 1024;  ///< entries of living resources
 
-    explicit MintedFiles(size_t max_entries = kMaxEntries) : max_entries_(max_entries) {}
+    /// `max_sessions` at once.
+    explicit MintedFiles(size_t max_sessions) : max_entries_(max_sessions * kMaxOfSession) {}
 
     struct Entry {
         uint64_t session = 0;  ///< the connection that exported it
@@ -48,8 +49,8 @@ class MintedFiles {
         bool orphaned = false;             ///< the resource is gone
     };
 
-    /// Nothing for a file that is known: it was imported, and is exported again. Fails when all
-    /// entries are of living resources.
+    /// Nothing for a file that is known: it was imported, and is exported again. Fails when as many
+    /// of the session's resources live as may.
     [[nodiscard]] Result<void> add(const FileIdentity& file, const Entry& entry);
     /// Null when the file is none of ours.
     [[nodiscard]] const Entry* find(const FileIdentity& file) const;
@@ -59,7 +60,8 @@ class MintedFiles {
 
   private:
     std::unordered_map<FileIdentity, Entry, FileIdentityHash> entries_;
-    std::list<FileIdentity> orphans_;  ///< oldest first
+    std::list<FileIdentity> orphans_;              ///< oldest first
+    std::unordered_map<uint64_t, size_t> living_;  ///< entries, by session; none is 0
     size_t max_entries_;
 };
 

@@ -140,7 +140,7 @@ class Server final : public TransportServer {
     EventLoop& loop_;
     const Options options_;
     const std::vector<rutabaga::Capset> capsets_;
-    MintedFiles minted_;
+    MintedFiles minted_{options_.max_clients};
     UniqueFd listener_;
     EventLoop::Watch watch_;
     EventLoop::Timer retry_{loop_, [this] { watch_.set_events(EPOLLIN); }};

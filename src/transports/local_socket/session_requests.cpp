@@ -328,6 +328,13 @@ Result<void> Session::exported(ResourceId id, rutabaga::SharedMemory memory) {
     if (place->second != id)
         return fail(ErrorCode::kUnsupported, "Resource {} shares its file with resource {}.", id,
                     place->second);
+    // A renderer may give the same memory in another file each time. A resource has one, or there
+    // would be no end of them.
+    if (entry.file && *entry.file != file) {
+        parts_.minted.orphan(*entry.file, id_, id);
+        files_.erase(*entry.file);
+        entry.file.reset();
+    }
     if (entry.blob_mem == 0) {
         if (auto added = parts_.minted.add(file, {id_, id, entry.request, memory.size, false});
             !added) {

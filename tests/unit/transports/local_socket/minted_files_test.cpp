@@ -35,7 +35,7 @@ TEST(FileIdentity, IsForSharedMemoryOnly) {
 }
 
 TEST(MintedFiles, WhatWasNotAddedIsNotFound) {
-    MintedFiles files;
+    MintedFiles files(1);
     ASSERT_TRUE(files.add({1, 2}, entry_of(1, 5)));
     ASSERT_NE(files.find({1, 2}), nullptr);
     EXPECT_EQ(files.find({1, 2})->resource, 5u);
@@ -45,7 +45,7 @@ TEST(MintedFiles, WhatWasNotAddedIsNotFound) {
 }
 
 TEST(MintedFiles, AFileThatIsKnownKeepsItsEntry) {
-    MintedFiles files;
+    MintedFiles files(1);
     ASSERT_TRUE(files.add({1, 2}, entry_of(1, 5)));
     ASSERT_TRUE(files.add({1, 2}, entry_of(2, 9)));
     EXPECT_EQ(files.find({1, 2})->session, 1u);
@@ -53,8 +53,8 @@ TEST(MintedFiles, AFileThatIsKnownKeepsItsEntry) {
 }
 
 TEST(MintedFiles, AnOrphanIsFoundUntilItsPlaceIsNeeded) {
-    MintedFiles files;
-    for (uint64_t i = 0; i < MintedFiles::kMaxEntries; ++i)
+    MintedFiles files(1);
+    for (uint64_t i = 0; i < MintedFiles::kMaxOfSession; ++i)
         ASSERT_TRUE(files.add({1, i}, entry_of(1, static_cast<uint32_t>(i) + 1)));
     EXPECT_FALSE(files.add({2, 0}, entry_of(2, 1))) << "all of them are alive";
     files.orphan({1, 7}, 1, 8);
@@ -66,11 +66,28 @@ TEST(MintedFiles, AnOrphanIsFoundUntilItsPlaceIsNeeded) {
     ASSERT_TRUE(files.add({2, 1}, entry_of(2, 2)));
     EXPECT_EQ(files.find({1, 3}), nullptr);
     EXPECT_FALSE(files.add({2, 2}, entry_of(2, 3)));
-    EXPECT_EQ(files.size(), MintedFiles::kMaxEntries);
+    EXPECT_EQ(files.size(), MintedFiles::kMaxOfSession);
+}
+
+TEST(MintedFiles, ASessionHasItsShare) {
+    MintedFiles files(2);
+    for (uint64_t i = 0; i < MintedFiles::kMaxOfSession; ++i)
+        ASSERT_TRUE(files.add({1, i}, entry_of(1, static_cast<uint32_t>(i) + 1)));
+    EXPECT_EQ(files.add({1, 99999}, entry_of(1, 99999)).error().code, ErrorCode::kOutOfMemory);
+    for (uint64_t i = 0; i < MintedFiles::kMaxOfSession; ++i)
+        ASSERT_TRUE(files.add({2, i}, entry_of(2, static_cast<uint32_t>(i) + 1)));
+    files.orphan({1, 7}, 1, 8);
+    EXPECT_FALSE(files.add({2, 99999}, entry_of(2, 99999))) << "it is the other's place";
+    EXPECT_TRUE(files.add({1, 99999}, entry_of(1, 99999)));
+    for (uint64_t i = 0; i < MintedFiles::kMaxOfSession; ++i)
+        files.orphan({2, i}, 2, static_cast<uint32_t>(i) + 1);
+    for (uint64_t i = 0; i < MintedFiles::kMaxOfSession; ++i)
+        ASSERT_TRUE(files.add({3, i}, entry_of(3, static_cast<uint32_t>(i) + 1)));
+    EXPECT_EQ(files.size(), 2 * MintedFiles::kMaxOfSession);
 }
 
 TEST(MintedFiles, OnlyItsOwnResourceOrphansAnEntry) {
-    MintedFiles files;
+    MintedFiles files(1);
     ASSERT_TRUE(files.add({1, 2}, entry_of(1, 5)));
     files.orphan({1, 2}, 2, 5);
     files.orphan({1, 2}, 1, 6);
