@@ -119,7 +119,8 @@ class PrivateFolder {
     std::string path_;
 };
 
-/// The started program. It has the signals, the mask and the limits that we were started with.
+/// The started program. It has the signals, the mask and the limits that we were started with, but
+/// for SIGPIPE and SIGCHLD, which are as they are by default.
 class RunningProgram {
   public:
     [[nodiscard]] static Result<RunningProgram> start(const RunOptions& options,
@@ -254,6 +255,8 @@ Result<RunOptions> check_run_arguments(const RunArguments& arguments) {
 
 Result<int> run_with_device(const RunOptions& options, const RendererMaker& maker) {
     if (!options.socket.empty()) return become_program(options);
+    // Linux takes the exit statuses of who ignores it, as one may be started to.
+    ::signal(SIGCHLD, SIG_DFL);
     const auto [renderers, describe] = SWEDE_TRY(maker(options.gpu, options.limits));
     ::signal(SIGPIPE, SIG_IGN);                          // programs close when they like
     const Signals signals = SWEDE_TRY(Signals::take());  // before the first thread

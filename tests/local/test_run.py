@@ -33,6 +33,12 @@ def test_exit_status_is_the_programs(status):
     assert run("sh", "-c", f"exit {status}").returncode == status
 
 
+def test_exit_status_where_nobody_wants_to_hear_of_children():
+    command = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", SWEDE, "run", *NONE, "--", "sh", "-c",
+               "exit 3"]
+    assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_death_by_a_signal_is_told_as_shells_do(number):
     assert run("sh", "-c", f"kill -{int(number)} $$").returncode == 128 + number
