@@ -410,16 +410,29 @@ class Lingering:
         self.peer.close()
         self.socket.close()
 
-    def give(self, send):
+    def give(self, device, send):
         """send(fd), after which only the device holds it."""
-        send(self.socket.fileno())
-        self.socket.close()
+        with stopped(device):
+            send(self.socket.fileno())
+            self.socket.close()
 
     def in_a_queue(self):
         """Both ends of a pair of sockets; it lies unread at the second, and nowhere else."""
         ours, theirs = socket.socketpair()
-        self.give(lambda fd: socket.send_fds(ours, [b"x"], [fd]))
+        socket.send_fds(ours, [b"x"], [self.socket.fileno()])
+        self.socket.close()
         return ours, theirs
+
+
+@contextlib.contextmanager
+def stopped(device):
+    """What is sent and closed meanwhile the device receives after that, and so closes last."""
+    device.process.send_signal(signal.SIGSTOP)
+    try:
+        os.waitid(os.P_PID, device.process.pid, os.WSTOPPED)
+        yield
+    finally:
+        device.process.send_signal(signal.SIGCONT)
 
 
 def others_are_served(device):
@@ -436,7 +449,8 @@ def test_file_that_lingers(device, null, request_type, count):
         client.context_init()
         body = client.execbuffer_body(flags=EXEC_FENCE) if request_type == EXECBUFFER else bytes(
             FIXED_SIZES[request_type])
-        lingering.give(lambda fd: client.send(request_type, body, [null] * (count - 1) + [fd]))
+        lingering.give(
+            device, lambda fd: client.send(request_type, body, [null] * (count - 1) + [fd]))
         others_are_served(device)
 
 
@@ -445,8 +459,8 @@ def test_file_that_lingers_in_a_fence_file(device):
         client.context_init()
         ours, theirs = lingering.in_a_queue()
         with ours:
-            with theirs:
-                client.execbuffer(ring=1, fds=[theirs.fileno()])
+            with stopped(device), theirs:
+                client.send(EXECBUFFER, client.execbuffer_body(flags=EXEC_FENCE), [theirs.fileno()])
             others_are_served(device)
             assert select.select([ours], [], [], 10)[0]
 
@@ -455,8 +469,9 @@ def test_file_that_lingers_in_a_fence_file_to_the_end(device):
     with Lingering() as lingering, LocalClient(device.socket_path) as client:
         client.context_init()
         ours, theirs = lingering.in_a_queue()
-        with theirs:
-            client.execbuffer(command(STALL_RING), ring=1, fds=[theirs.fileno()])
+        with stopped(device), theirs:
+            client.send(EXECBUFFER, client.execbuffer_body(command(STALL_RING), flags=EXEC_FENCE),
+                        [theirs.fileno()])
         ours.close()
         client.close()
         others_are_served(device)
@@ -465,7 +480,7 @@ def test_file_that_lingers_in_a_fence_file_to_the_end(device):
 def test_file_that_lingers_in_an_event_file(device):
     with Lingering() as lingering, LocalClient(device.socket_path) as client:
         ours, theirs = lingering.in_a_queue()
-        with theirs:
+        with stopped(device), theirs:
             client.send(CONTEXT_INIT, client.context_body(poll_rings=2), [theirs.fileno()])
         ours.close()
         client.close()
@@ -477,7 +492,7 @@ def test_file_that_lingers_in_an_unread_request(device):
         client.context_init()
         client.execbuffer(command(NEVER_ANSWER))
         client.send(CREATE_BLOB, client.blob_body())
-        lingering.give(lambda fd: client.send(IMPORT, fds=[fd]))
+        lingering.give(device, lambda fd: client.send(IMPORT, fds=[fd]))
         client.close()
         others_are_served(device)
 
@@ -485,8 +500,11 @@ def test_file_that_lingers_in_an_unread_request(device):
 def test_refused_files_that_pile_up(device, null):
     with contextlib.ExitStack() as stack, LocalClient(device.socket_path) as client:
         client.context_init()
-        for _ in range(8):
-            stack.enter_context(Lingering()).give(lambda fd: client.send(IMPORT, fds=[fd]))
+        lingering = [stack.enter_context(Lingering()) for _ in range(8)]
+        with stopped(device):  # once: that ends the wait of a close()
+            for one in lingering:
+                client.send(IMPORT, fds=[one.socket.fileno()])
+                one.socket.close()
         with pytest.raises(Gone):
             for _ in range(2000):
                 with contextlib.suppress(Refused):
@@ -497,10 +515,9 @@ def test_refused_files_that_pile_up(device, null):
 def test_file_that_lingers_with_who_is_turned_away(device):
     clients = [LocalClient(device.socket_path) for _ in range(64)]
     with Lingering() as lingering:
-        device.process.send_signal(signal.SIGSTOP)
-        with LocalClient(device.socket_path, greet=False) as late:
-            lingering.give(lambda fd: late.send(IMPORT, fds=[fd]))
-        device.process.send_signal(signal.SIGCONT)
+        with stopped(device), LocalClient(device.socket_path, greet=False) as late:
+            late.send(IMPORT, fds=[lingering.socket.fileno()])
+            lingering.socket.close()
         device.wait_for_log("64 connections, which is its limit")
         clients[0].context_init()
         for client in clients:

@@ -86,7 +86,11 @@ class Server final : public TransportServer {
   private:
     /// Whoever waits in the backlog would wake us at once.
     void pause() {
-        if (retry_.arm(kRetryDelay)) watch_.set_events(0);
+        retry_ = std::make_unique<EventLoop::Timer>(loop_, [this] {
+            watch_.set_events(EPOLLIN);
+            retry_.reset();  // and its file
+        });
+        if (retry_->arm(kRetryDelay)) watch_.set_events(0);
     }
 
     void on_connection() {
@@ -143,7 +147,7 @@ class Server final : public TransportServer {
     MintedFiles minted_{options_.max_clients};
     UniqueFd listener_;
     EventLoop::Watch watch_;
-    EventLoop::Timer retry_{loop_, [this] { watch_.set_events(EPOLLIN); }};
+    std::unique_ptr<EventLoop::Timer> retry_;  ///< while nobody new is served
     std::unordered_map<uint64_t, std::unique_ptr<Session>> sessions_;
     uint64_t next_id_ = 1;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
