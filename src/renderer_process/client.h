@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -34,6 +35,11 @@ struct Offer {
     bool known = false;
     bool owns_3d = false;
     std::vector<rutabaga::Capset> capsets;
+    /// Killed processes of guests that have gone, with a thread each that waits for the end (any
+    /// thread). With kMaxReaped of them no process starts: guests that come and go could start them
+    /// faster than a driver lets go of a GPU.
+    static constexpr size_t kMaxReaped = 128;
+    std::shared_ptr<std::atomic<size_t>> reaped = std::make_shared<std::atomic<size_t>>(0);
 };
 
 /// Deadlines and bounds of one renderer process. Zero is no special value.
@@ -51,7 +57,7 @@ struct ClientOptions {
     /// For the kernel to end a killed process, before its requests are answered nevertheless.
     std::chrono::milliseconds exit_limit{250};
     /// The destructor waits for no process; a thread does that. For a device of many guests, which
-    /// come and go beside one another.
+    /// come and go beside one another; with an offer, which counts these threads.
     bool reap_in_background = false;
     /// A fence may be out as long as its work takes; after each such time we ask whether the
     /// process still answers.

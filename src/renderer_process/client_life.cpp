@@ -25,12 +25,17 @@ void reap_now(const ChildProcess& process, std::chrono::milliseconds limit) {
         log_.error("Renderer process {} was killed and does not end.", process.pid);
 }
 
-void reap_in_background(ChildProcess process) {
+void reap_in_background(ChildProcess process, std::shared_ptr<std::atomic<size_t>> count) {
     // By pointer: what is moved into a thread that cannot be made would be gone.
     const auto shared = std::make_shared<const ChildProcess>(std::move(process));
     try {
-        std::thread([shared] { reap_now(*shared, kBackgroundLimit); }).detach();
+        ++*count;
+        std::thread([shared, count] {
+            reap_now(*shared, kBackgroundLimit);
+            --*count;
+        }).detach();
     } catch (const std::system_error&) {
+        --*count;
         reap_now(*shared, std::chrono::milliseconds(0));  // its zombie stays until we end
     }
 }
@@ -86,8 +91,8 @@ RendererProcess::~RendererProcess() {
     for (Ending& ending : ending_) {
         ending.exit_watch.reset();
         if (!reap(ending.process)) {
-            if (options_.reap_in_background)
-                reap_in_background(std::move(ending.process));
+            if (options_.reap_in_background && options_.offer)
+                reap_in_background(std::move(ending.process), options_.offer->reaped);
             else
                 reap_now(ending.process, options_.exit_limit);
         }
@@ -119,6 +124,10 @@ Result<void> RendererProcess::start_child() {
 
 Result<void> RendererProcess::want_child() {
     if (child_) return {};
+    if (options_.offer && *options_.offer->reaped >= Offer::kMaxReaped)
+        return fail(ErrorCode::kOutOfMemory,
+                    "{} renderer processes of guests that have gone have not ended yet.",
+                    Offer::kMaxReaped);
     const auto wait = starts_.take(Clock::now());
     if (wait > Clock::duration::zero())
         return fail(ErrorCode::kOutOfMemory,

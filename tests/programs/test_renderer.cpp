@@ -112,8 +112,10 @@ void TestRenderer::answer(Completion<T> done, Value value) {
 
 // --- contexts ---
 
-void TestRenderer::create_context(ContextId context, const rutabaga::ContextInfo&,
+void TestRenderer::create_context(ContextId context, const rutabaga::ContextInfo& info,
                                   Completion<> done) {
+    if (info.debug_name == SWEDE_TEST_REFUSED_NAME)
+        return done(fail(ErrorCode::kUnsupported, "The test asked for no context."));
     contexts_[context];
     done({});
 }

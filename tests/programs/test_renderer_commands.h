@@ -26,6 +26,9 @@ struct swede_test_capset {
 #define SWEDE_TEST_MAX_RINGS 64
 #define SWEDE_TEST_MAX_BLOB_SIZE (1ull << 30)
 
+/* The name of a context that is not made. */
+#define SWEDE_TEST_REFUSED_NAME "refused"
+
 enum swede_test_operation {
     /* Writes the bytes behind the header to `resource` at `offset`. */
     SWEDE_TEST_ECHO = 1,

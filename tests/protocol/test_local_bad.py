@@ -177,6 +177,17 @@ def test_context_that_is_not_possible(device, capset, rings, name_size):
         client.context_init()
 
 
+def test_contexts_that_fail_again_and_again(device):
+    """Each may have cost a process."""
+    with LocalClient(device.socket_path) as client:
+        numbers = []
+        for _ in range(20):
+            with pytest.raises(Refused) as refusal:
+                client.context_init(name=b"refused")
+            numbers.append(refusal.value.errno)
+        assert set(numbers[:8]) == {errno.ENOTSUP} and errno.ENOMEM in numbers[8:]
+
+
 def test_second_context(client):
     refused(client, CONTEXT_INIT, client.context_body(), number=errno.EEXIST)
 

@@ -210,7 +210,10 @@ void Session::settle(Result<void> result) {
 
 Result<void> Session::create_context(const rutabaga::ContextInfo& info,
                                      std::move_only_function<Result<void>()> then) {
-    // Anew after one that failed: it may have been of another capset.
+    // Anew after one that failed: it may have been of another capset. Each may cost a process, so
+    // there is the same limit to them as to those of one guest.
+    if (contexts_.take(std::chrono::steady_clock::now()) > std::chrono::steady_clock::duration(0))
+        return fail(ErrorCode::kOutOfMemory, "Contexts of the connection fail too often.");
     gpu_.reset();
     std::vector<std::unique_ptr<rutabaga::Renderer>> renderers;
     if (parts_.options.renderers)

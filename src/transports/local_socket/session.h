@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/event_loop.h"
 #include "base/unix_socket.h"
+#include "renderer_process/start_limit.h"
 #include "rutabaga/gpu.h"
 #include "transports/local_socket/event_file.h"
 #include "transports/local_socket/fence_book.h"
@@ -142,6 +144,7 @@ class Session : private virtio_gpu::CompletionQueue::Receiver {
     std::unique_ptr<EventFile> events_;   ///< null: no ring is polled
     FenceBook fences_;
     ContextState context_ = ContextState::kNone;
+    renderer_process::StartLimit contexts_{8, std::chrono::seconds(2)};
     uint32_t num_rings_ = 0;
     uint64_t poll_rings_ = 0;  ///< bit n: fences of ring n are told by events_
     Resources resources_;

@@ -540,6 +540,25 @@ TEST_F(StartsTest, ThatFailCountToo) {
     EXPECT_EQ(starts, 3);
 }
 
+TEST_F(StartsTest, WaitForTheEndOfThoseOfOtherGuests) {
+    ClientOptions options = patient();
+    options.reap_in_background = true;
+    options.offer = std::make_shared<renderer_process::Offer>();
+    const auto& reaped = options.offer->reaped;
+    start_process(options);
+    renderer_.reset();
+    ASSERT_TRUE(wait_until([&] { return *reaped == 0; })) << "the one that was asked has ended";
+
+    *reaped = renderer_process::Offer::kMaxReaped;
+    start_process(options);
+    EXPECT_EQ(create_context(1).error().code, ErrorCode::kOutOfMemory);
+    EXPECT_EQ(process_->process_id(), 0);
+    --*reaped;
+    EXPECT_TRUE(create_context(2));
+    renderer_.reset();
+    ASSERT_TRUE(wait_until([&] { return *reaped == renderer_process::Offer::kMaxReaped - 1; }));
+}
+
 TEST_F(StartsTest, AreEnoughForUsersByDefault) {
     const ClientOptions defaults;
     EXPECT_GE(defaults.start_burst, 4u);
