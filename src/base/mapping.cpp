@@ -36,8 +36,8 @@ uint64_t Mapping::page_size_of(int fd) {
     return static_cast<uint64_t>(status.f_bsize);
 }
 
-Result<Mapping> Mapping::map_file(int fd, uint64_t offset, uint64_t size, Access access,
-                                  bool guarded) {
+Result<Mapping> Mapping::map_file(int fd, uint64_t offset, uint64_t size, Access access, Way way) {
+    const bool guarded = way == Way::kGuarded;
     const uint64_t page = guarded ? page_size_of(fd) : kPageSize;
     const auto raised = checked_add(size, page - 1);
     if (size == 0 || !raised || offset % page != 0 || offset > INT64_MAX)
@@ -47,7 +47,8 @@ Result<Mapping> Mapping::map_file(int fd, uint64_t offset, uint64_t size, Access
     // munmap of huge pages takes whole ones only.
     const uint64_t length = *raised / page * page;
     const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* const data = ::mmap(nullptr, length, protection, MAP_SHARED | MAP_NORESERVE, fd,
+    const int sharing = way == Way::kPrivate ? MAP_PRIVATE : MAP_SHARED;
+    void* const data = ::mmap(nullptr, length, protection, sharing | MAP_NORESERVE, fd,
                               static_cast<off_t>(offset));
     if (data == MAP_FAILED) return fail_errno("Cannot map the file", errno);
     if (guarded && !sigbus_guard::add(data, length, page, protection)) {
@@ -58,7 +59,11 @@ Result<Mapping> Mapping::map_file(int fd, uint64_t offset, uint64_t size, Access
 }
 
 Result<Mapping> Mapping::own_file(int fd, uint64_t offset, uint64_t size, Access access) {
-    return map_file(fd, offset, size, access, false);
+    return map_file(fd, offset, size, access, Way::kShared);
+}
+
+Result<Mapping> Mapping::private_file(int fd, uint64_t offset, uint64_t size) {
+    return map_file(fd, offset, size, Access::kReadWrite, Way::kPrivate);
 }
 
 Result<Mapping> Mapping::peer_file(int fd, uint64_t offset, uint64_t size, Access access) {
@@ -71,7 +76,7 @@ Result<Mapping> Mapping::peer_file(int fd, uint64_t offset, uint64_t size, Acces
         return fail(ErrorCode::kInvalidParameter,
                     "The range of {:#x} bytes at offset {:#x} is past the end ({:#x}) of the file.",
                     size, offset, static_cast<uint64_t>(status.st_size));
-    return map_file(fd, offset, size, access, true);
+    return map_file(fd, offset, size, access, Way::kGuarded);
 }
 
 Result<UniqueFd> create_memfd(std::string_view name, uint64_t size) {

@@ -38,6 +38,9 @@ class Mapping {
     /// MAP_SHARED of our own sealed file: `offset` must be page-aligned.
     [[nodiscard]] static Result<Mapping> own_file(int fd, uint64_t offset, uint64_t size,
                                                   Access access);
+    /// MAP_PRIVATE of a file that is sealed against shrinking, for reading and writing: what is
+    /// written is seen here alone and is memory of ours. `offset` must be page-aligned.
+    [[nodiscard]] static Result<Mapping> private_file(int fd, uint64_t offset, uint64_t size);
     /// MAP_SHARED of a peer's fd, guarded against SIGBUS. Refuses what does not lie inside the file
     /// as it is now. `offset` must be a multiple of page_size_of(fd). The fd is not kept.
     [[nodiscard]] static Result<Mapping> peer_file(int fd, uint64_t offset, uint64_t size,
@@ -62,8 +65,9 @@ class Mapping {
   private:
     Mapping(std::byte* data, uint64_t size, uint64_t length, bool guarded)
         : data_(data), size_(size), length_(length), guarded_(guarded) {}
+    enum class Way : uint8_t { kShared, kPrivate, kGuarded };
     [[nodiscard]] static Result<Mapping> map_file(int fd, uint64_t offset, uint64_t size,
-                                                  Access access, bool guarded);
+                                                  Access access, Way way);
 
     std::byte* data_ = nullptr;
     uint64_t size_ = 0;    ///< bytes

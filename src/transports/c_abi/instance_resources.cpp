@@ -268,14 +268,18 @@ Result<rutabaga_mapping> Instance::map(uint32_t id) {
     if (!size)
         return fail(ErrorCode::kInvalidParameter, "Blob {} of {} bytes cannot be mapped.", id,
                     resource->size);
-    Budget::Charge charge = SWEDE_TRY(budget_->charge(BudgetKind::kMappings, 1));
+    MappedBlobs::Charges charges;
+    charges.mapping = SWEDE_TRY(budget_->charge(BudgetKind::kMappings, 1));
     const rutabaga::SharedMemory memory = SWEDE_TRY(
         ask<rutabaga::SharedMemory>([&](auto done) { gpu_->export_blob(id, std::move(done)); }));
     if (memory.size < *size)
         return fail(ErrorCode::kUnspecified, "The renderer exports {} bytes of blob {} with {}.",
                     memory.size, id, *size);
+    if (!is_writable(memory))
+        charges.copies = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, *size));
+    charges.bytes = resource->bytes_charge;
     const std::span<std::byte> mapped =
-        SWEDE_TRY(mapped_.add(id, memory, *size, std::move(charge), resource->bytes_charge));
+        SWEDE_TRY(mapped_.add(id, memory, *size, std::move(charges)));
     return rutabaga_mapping{mapped.data(), mapped.size()};
 }
 

@@ -16,18 +16,18 @@ bool is_writable(const rutabaga::SharedMemory& memory) {
 
 Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
                                               const rutabaga::SharedMemory& memory, uint64_t size,
-                                              Budget::Charge mapping,
-                                              std::shared_ptr<const Budget::Charge> bytes) {
+                                              Charges charges) {
     release_retired();
     const auto file = examine_memory(memory.fd.get());
     if (!file || !file->steady)
         return fail(ErrorCode::kUnspecified,
                     "The memory of blob {} is a file that may shrink, which nobody can map.",
                     resource);
-    Entry entry{
-        SWEDE_TRY(Mapping::own_file(memory.fd.get(), memory.offset, size,
-                                    is_writable(memory) ? Access::kReadWrite : Access::kRead)),
-        std::move(mapping), std::move(bytes)};
+    const int fd = memory.fd.get();
+    Entry entry{SWEDE_TRY(is_writable(memory)
+                              ? Mapping::own_file(fd, memory.offset, size, Access::kReadWrite)
+                              : Mapping::private_file(fd, memory.offset, size)),
+                std::move(charges)};
     const std::span<std::byte> mapped = entry.mapping.bytes();
     live_.insert_or_assign(resource, std::move(entry));
     return mapped;
@@ -74,7 +74,8 @@ void MappedBlobs::retire(Entry entry) {
     // writes. If the kernel has no room for that, the old memory stays for as long.
     static_cast<void>(::mmap(entry.mapping.data(), entry.mapping.size(), PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
-    entry.bytes.reset();
+    entry.charges.copies.release();
+    entry.charges.bytes.reset();
     retired_.push_back({std::move(entry), clock_()});
 }
 

@@ -23,17 +23,25 @@ class MappedBlobs {
     /// its next grace period is over (hw/display/virtio-gpu-rutabaga.c says so where it maps).
     static constexpr std::chrono::milliseconds kGrace{1000};
 
+    /// What a mapping costs the guest, for as long as it is there.
+    struct Charges {
+        Budget::Charge mapping;
+        /// Pages of our own that writes make, where the memory's file is for reading.
+        Budget::Charge copies;
+        std::shared_ptr<const Budget::Charge> bytes;  ///< the resource's
+    };
+
     explicit MappedBlobs(Clock clock = std::chrono::steady_clock::now) : clock_(std::move(clock)) {}
 
     [[nodiscard]] bool contains(rutabaga::ResourceId resource) const {
         return live_.contains(resource);
     }
-    /// Maps the first `size` bytes (whole pages) of the memory, for reading only if its file is.
-    /// It stays charged while it is mapped. The resource is not mapped yet.
+    /// Maps the first `size` bytes (whole pages) of the memory. Where its file is for reading,
+    /// writes are seen by who has the pointer and reach no file: QEMU lets the guest write to all
+    /// that it maps, whatever map_info says, and would die of it. The resource is not mapped yet.
     [[nodiscard]] Result<std::span<std::byte>> add(rutabaga::ResourceId resource,
                                                    const rutabaga::SharedMemory& memory,
-                                                   uint64_t size, Budget::Charge mapping,
-                                                   std::shared_ptr<const Budget::Charge> bytes);
+                                                   uint64_t size, Charges charges);
     /// The VMM has done with the pointer. The memory is gone from it at once; the addresses hold
     /// zeroes for kGrace more.
     [[nodiscard]] Result<void> remove(rutabaga::ResourceId resource);
@@ -48,8 +56,7 @@ class MappedBlobs {
   private:
     struct Entry {
         Mapping mapping;
-        Budget::Charge charge;
-        std::shared_ptr<const Budget::Charge> bytes;
+        Charges charges;
     };
     /// Mappings of one id whose resources are gone, and those that cannot be told from them: QEMU
     /// looks its regions up by id alone, so which one it has taken out it does not say.

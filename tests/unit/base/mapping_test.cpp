@@ -49,6 +49,20 @@ TEST(Mapping, OwnFile_IsShared) {
     EXPECT_EQ(second.data()[0], std::byte{42});
 }
 
+TEST(Mapping, PrivateFile_ShowsTheFileAndKeepsWritesToItself) {
+    const UniqueFd fd(::memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    ASSERT_EQ(::ftruncate(fd.get(), 8192), 0);
+    ASSERT_EQ(::pwrite(fd.get(), "abc", 3, 4096), 3);
+    ASSERT_EQ(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
+    const Mapping mapping = Mapping::private_file(fd.get(), 4096, 4096).value();
+    EXPECT_EQ(mapping.data()[1], std::byte{'b'});
+    mapping.data()[1] = std::byte{'x'};
+    char byte = 0;
+    ASSERT_EQ(::pread(fd.get(), &byte, 1, 4097), 1);
+    EXPECT_EQ(byte, 'b');
+    EXPECT_FALSE(Mapping::private_file(fd.get(), 1, 4096));
+}
+
 TEST(Mapping, Move_LeavesTheSourceEmpty) {
     Mapping first = Mapping::anonymous(4096).value();
     std::byte* const data = first.data();

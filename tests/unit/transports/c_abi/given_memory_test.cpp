@@ -109,13 +109,60 @@ TEST_F(GivenMemory, StaysMappedWhenItsResourceGoes) {
     expect_nothing_is_left();
 }
 
-TEST_F(GivenMemory, ThatIsForReadingIsMappedSo) {
+/// Two descriptors of memory for reading: one sealed against writes, one opened so.
+std::vector<UniqueFd> for_reading() {
+    std::vector<UniqueFd> files;
+    for (const unsigned int seal : {F_SEAL_WRITE, 0}) {
+        UniqueFd fd = unsealed(8192);
+        EXPECT_EQ(::pwrite(fd.get(), "keymap", 6, 0), 6);
+        EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | seal), 0);
+        const std::string link = "/proc/self/fd/" + std::to_string(fd.get());
+        files.push_back(seal != 0 ? std::move(fd)
+                                  : UniqueFd(::open(link.c_str(), O_RDONLY | O_CLOEXEC)));
+    }
+    return files;
+}
+
+// QEMU makes ordinary memory of the guest of every mapping and ignores its access in map_info: a
+// guest that writes to its keymap would end it.
+TEST_F(GivenMemory, QemuMapsForWritingWhatIsForReading) {
     make_2d();
-    UniqueFd sealed = unsealed(8192);
-    ASSERT_EQ(::fcntl(sealed.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_WRITE), 0);
-    ASSERT_EQ(give(3, std::move(sealed)), 0);
-    EXPECT_EQ(map_info(3), uint32_t{RUTABAGA_MAP_CACHE_CACHED | RUTABAGA_MAP_ACCESS_READ});
-    EXPECT_EQ(static_cast<char*>(map(3).ptr)[0], 0);
+    for (const UniqueFd& file : for_reading()) {
+        ASSERT_EQ(give(3, file.duplicate()), 0);
+        EXPECT_EQ(map_info(3), uint32_t{RUTABAGA_MAP_CACHE_CACHED | RUTABAGA_MAP_ACCESS_READ});
+        auto* const bytes = static_cast<volatile char*>(map(3).ptr);
+        EXPECT_EQ(bytes[0], 'k');
+        bytes[0] = 'x';
+        EXPECT_EQ(bytes[0], 'x');
+        EXPECT_EQ(bytes[1], 'e');
+        char in_file = 0;
+        ASSERT_EQ(::pread(file.get(), &in_file, 1, 0), 1);
+        EXPECT_EQ(in_file, 'k');
+        EXPECT_EQ(call([](Instance& i) { return i.unmap(3); }), 0);
+        EXPECT_EQ(unref(3), 0);
+        expect_nothing_is_left();
+    }
+}
+
+TEST_F(GivenMemory, ThatIsForReadingIsChargedAgainWhileItIsMapped) {
+    Budget::Limits limits = Budget::default_limits();
+    limits[static_cast<size_t>(BudgetKind::kHostBytes)] = 20'000;
+    make_2d(limits);
+    const Budget& budget = instance->gpu().budget();
+    const auto files = for_reading();
+    for (const uint32_t id : {3u, 4u}) ASSERT_EQ(give(id, files[0].duplicate()), 0);
+    map(3);
+    EXPECT_EQ(budget.used(BudgetKind::kHostBytes), 2u * 5000 + 8192);
+    EXPECT_EQ(call([](Instance& i) -> Result<void> {
+                  SWEDE_TRY(i.map(4));
+                  return {};
+              }),
+              -ENOMEM);
+    EXPECT_EQ(unref(3), 0);  // QEMU's guest still writes there
+    EXPECT_EQ(budget.used(BudgetKind::kHostBytes), 2u * 5000 + 8192);
+    EXPECT_EQ(call([](Instance& i) { return i.unmap(3); }), 0);
+    map(4);
+    EXPECT_EQ(budget.used(BudgetKind::kHostBytes), 5000u + 8192);
 }
 
 TEST_F(GivenMemory, LastPageOfAFileIsThere) {

@@ -508,7 +508,7 @@ TEST_F(HostBlobs, MapInfoTellsCacheAndAccess) {
     };
     EXPECT_EQ(ask(), 0);
     EXPECT_EQ(info, uint32_t{RUTABAGA_MAP_CACHE_CACHED | RUTABAGA_MAP_ACCESS_READ});
-    EXPECT_TRUE(map(5));  // for reading
+    EXPECT_TRUE(map(5));
 }
 
 // The small window of QEMU's use after unmap: the address must not fault, and must not show what
@@ -610,7 +610,7 @@ TEST(MappedBlobsTest, AddressesGoWhenTheGraceIsOver) {
     MappedBlobs blobs([&] { return now; });
     const rutabaga::SharedMemory memory{*create_memfd("a test", 4096), 0, 4096};
     for (uint32_t id = 1; id <= 3; ++id) {
-        ASSERT_TRUE(blobs.add(id, memory, 4096, {}, nullptr));
+        ASSERT_TRUE(blobs.add(id, memory, 4096, {}));
         ASSERT_TRUE(blobs.remove(id));
         now += MappedBlobs::kGrace / 2;
     }
