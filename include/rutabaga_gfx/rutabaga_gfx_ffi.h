@@ -230,7 +230,7 @@ struct rutabaga_builder {
     uint64_t wsi;                       /* RUTABAGA_WSI_SURFACELESS */
     rutabaga_fence_callback fence_cb;   /* not NULL */
     rutabaga_debug_callback debug_cb;   /* may be NULL */
-    struct rutabaga_channels* channels; /* may be NULL */
+    struct rutabaga_channels* channels; /* guests reach these sockets and no other; may be NULL */
     const char* renderer_features;      /* may be NULL */
 };
 

@@ -5,7 +5,9 @@ rutabaga_gfx, read and run at 0.1.85, gets wrong there."""
 import ctypes
 import errno
 import mmap
+import socket
 import struct
+import tempfile
 
 import pytest
 
@@ -15,7 +17,7 @@ from c_abi_cross_domain import CLibraryContext
 from cross_domain_client import CAPSET, OK_NODATA, POLL, command
 
 INIT, GET_IMAGE_REQUIREMENTS = 1, 2
-NO_CHANNEL = 0
+NO_CHANNEL, WAYLAND = 0, 1
 FOREIGN_CAPSETS = (1, 2, 3, 4, 6, 77, 255)
 
 
@@ -89,6 +91,29 @@ def test_capset_names_no_channel_that_is_not_served(library, kind):
         data = memory(16)
         assert gpu.get_capset(U32(CAPSET), U32(0), data, U32(16)) == 0
         assert struct.unpack_from("<I", data, 4)[0] & ~(1 << 1 | 1 << 0x10) == 0
+
+
+@pytest.mark.parametrize("channel, offered", [(None, 0), (c_abi.Channel(b"/dev/null", 0x10), 1 << 0x10),
+                                              (c_abi.Channel(b"", 1), 0)],
+                         ids=["none", "pipewire", "no-path"])
+def test_no_compositor_is_reached_that_the_vmm_did_not_name(library, monkeypatch, channel, offered):
+    channels = c_abi.Channels(ctypes.pointer(channel), 1) if channel else None
+    with tempfile.TemporaryDirectory(prefix="swede-compositor-") as folder, socket.socket(socket.AF_UNIX) as host:
+        host.bind(f"{folder}/wayland-7")
+        host.listen()
+        host.setblocking(False)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-7")
+        builder = lambda **words: c_abi.Builder(**words, channels=channels and ctypes.pointer(channels))
+        with Instance(library, capset_mask=1 << CAPSET, builder=builder) as gpu:
+            data = memory(16)
+            assert gpu.get_capset(U32(CAPSET), U32(0), data, U32(16)) == 0
+            assert struct.unpack_from("<I", data, 4)[0] == offered
+            context = CLibraryContext(gpu)
+            assert context.submit(command(INIT, struct.pack("<III", context.query, context.channel,
+                                                            WAYLAND))) == errno.ENOTSUP
+            with pytest.raises(BlockingIOError):
+                host.accept()
 
 
 def test_commands_may_lie_in_memory_that_cannot_be_written(guest):

@@ -22,19 +22,18 @@ struct Maker {
     Result<std::unique_ptr<rutabaga::Renderer>> (*make)(const RendererRequest& request);
 };
 
-/// The VMM's channels; without one for Wayland the compositor is looked for where libwayland would.
-/// QEMU gives none if its option wayland-socket-path is not set.
+/// The VMM's channels and no other: guests reach no socket of the host that it did not name. QEMU
+/// names none if its option wayland-socket-path is not set; contexts then allocate, and that is
+/// all.
 Result<RendererPointer> make_cross_domain(const RendererRequest& request) {
     using wire::cross_domain::ChannelType;
     cross_domain::Options options;
-    bool wayland = false;
     for (const Channel& channel : request.channels) {
         const auto type = static_cast<ChannelType>(channel.type);
         if (type != ChannelType::kWayland && type != ChannelType::kPipewire) continue;
+        if (channel.path.empty()) continue;  // to cross-domain: the compositor of the environment
         options.channels.push_back({type, channel.path});
-        wayland = wayland || type == ChannelType::kWayland;
     }
-    if (!wayland) options.channels.push_back({ChannelType::kWayland, ""});
     const BlockedSignals blocked;  // GBM's drivers start threads, too
     return RendererPointer(SWEDE_TRY(cross_domain::CrossDomainRenderer::create(
         cross_domain::with_images(std::move(options)), request.sink, request.budget)));
