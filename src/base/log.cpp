@@ -9,6 +9,8 @@
 #include <ctime>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 namespace swede::log {
 namespace {
@@ -19,10 +21,32 @@ constexpr size_t kMaxEscaped = 64;  // characters: a context's debug name (virti
 
 std::mutex registry_mutex;  // guards the choice of levels and the creation of loggers
 bool started = false;
+bool registry_is_gone = false;
+
+// Threads of a library log while its program is in exit(), where spdlog's registry is destroyed. So
+// what they use is never destroyed, and nobody asks a registry that is not there.
 
 std::shared_ptr<spdlog::sinks::sink> sink() {
-    static const auto shared = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    static const auto& shared = *new auto(std::make_shared<spdlog::sinks::stderr_sink_mt>());
     return shared;
+}
+
+/// Under the lock.
+spdlog::logger* keep(std::shared_ptr<spdlog::logger> logger) {
+    static auto& kept = *new std::vector<std::shared_ptr<spdlog::logger>>;
+    return kept.emplace_back(std::move(logger)).get();
+}
+
+/// Sees to it that the end of the registry is known. Before the lock.
+void make_registry() {
+    struct End {
+        End() { spdlog::details::registry::instance(); }  // so this one is destroyed first
+        ~End() {
+            const std::scoped_lock lock(registry_mutex);
+            registry_is_gone = true;
+        }
+    };
+    static const End end;
 }
 
 uint64_t now_seconds() {
@@ -34,6 +58,7 @@ uint64_t now_seconds() {
 }  // namespace
 
 void start() {
+    make_registry();
     const std::scoped_lock lock(registry_mutex);
     started = true;
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("swede", sink()));
@@ -44,15 +69,18 @@ void start() {
 
 spdlog::logger& Module::logger() {
     if (spdlog::logger* known = logger_.load(std::memory_order_acquire)) return *known;
+    make_registry();
     const std::scoped_lock lock(registry_mutex);
-    auto named = spdlog::get(name_);
+    auto named = registry_is_gone ? nullptr : spdlog::get(name_);
     if (!named) {
         named = std::make_shared<spdlog::logger>(name_, sink());
-        spdlog::initialize_logger(named);  // takes the level and pattern that start() set
-        if (!started) named->set_level(spdlog::level::warn);
+        // Takes the level and pattern that start() set.
+        if (!registry_is_gone) spdlog::initialize_logger(named);
+        if (!started || registry_is_gone) named->set_level(spdlog::level::warn);
     }
-    logger_.store(named.get(), std::memory_order_release);
-    return *named;
+    spdlog::logger* const kept = keep(std::move(named));
+    logger_.store(kept, std::memory_order_release);
+    return *kept;
 }
 
 bool Module::enabled(Level level) {

@@ -9,11 +9,12 @@
 namespace swede::c_abi {
 namespace {
 
+/// Never destroyed: threads of the VMM may call while it is in exit().
 const std::shared_ptr<const MemoryRegion>& whole_process() {
-    static const auto region = [] {
+    static const auto& region = []() -> const auto& {
         auto made = std::make_shared<MemoryRegion>();
         made->size = UINT64_MAX;
-        return std::shared_ptr<const MemoryRegion>(std::move(made));
+        return *new std::shared_ptr<const MemoryRegion>(std::move(made));
     }();
     return region;
 }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <thread>
@@ -90,6 +91,29 @@ TEST(LogDeathTest, WithoutStart_WarningsAreShownAndInfoIsNot) {
             _exit(module.enabled(spdlog::level::info) ? 1 : 0);
         },
         ::testing::ExitedWithCode(0), "line of level warn");
+}
+
+// A VMM that loaded the library calls exit() while our threads are at work. spdlog's registry,
+// which is made by the first line, is destroyed before the handler runs that was there earlier.
+TEST(LogDeathTest, ThreadsMayLogWhileTheProcessEnds) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    static log::Module module("log_test_exit");
+    static log::Module late("log_test_late");
+    static std::atomic<uint64_t> lines = 0;
+    EXPECT_EXIT(
+        {
+            std::atexit([] {
+                const uint64_t before = lines;
+                while (lines < before + 100) std::this_thread::yield();
+                late.error("the first line of its module");
+            });
+            std::thread([] {
+                for (;; ++lines) module.warn("line {}", lines.load());
+            }).detach();
+            while (lines == 0) std::this_thread::yield();
+            std::exit(7);
+        },
+        ::testing::ExitedWithCode(7), "the first line of its module");
 }
 
 // Invariant I15: a guest that makes us log cannot fill the disk.

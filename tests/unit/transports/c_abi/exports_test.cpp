@@ -165,6 +165,33 @@ TEST(Exports, QemuNeverFinishes) {
               7);
 }
 
+// In a process of its own, where no test has called yet: static objects of the library are made by
+// the calls here, so they are destroyed before the handler runs.
+TEST(ExportsDeathTest, QemusThreadsMayCallWhileItEnds) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    static std::atomic<uint64_t> calls = 0;
+    EXPECT_EXIT(
+        {
+            std::atexit([] {
+                const uint64_t before = calls;
+                while (calls < before + 100) std::this_thread::yield();
+            });
+            std::thread([instance = make()] {
+                std::vector<uint8_t> memory(64);
+                iovec list{memory.data(), memory.size()};
+                const rutabaga_iovecs backing{&list, 1};
+                if (rutabaga_resource_create_3d(instance, 1, &kPicture) != 0) ::_exit(1);
+                for (;; ++calls)
+                    if (rutabaga_resource_attach_backing(instance, 1, &backing) != 0 ||
+                        rutabaga_resource_detach_backing(instance, 1) != 0)
+                        ::_exit(2);
+            }).detach();
+            while (calls == 0) std::this_thread::yield();
+            std::exit(7);
+        },
+        ::testing::ExitedWithCode(7), "");
+}
+
 TEST(Exports, ChildHasNoInstancesAndMayMakeItsOwn) {
     rutabaga* instance = make();
     EXPECT_EQ(in_child([&] {
