@@ -503,7 +503,7 @@ def test_descriptors_that_are_given_away_are_closed(library, gpu, of_instance):
     instance = gpu.handle if of_instance else None
     pages = memory(4096)
     before = open_files()
-    for kind in (1, 2, 4):
+    for kind in (0, 1, 2, 4):
         request = c_abi.CreateBlob(c_abi.BLOB_MEM_GUEST, 1, 1, 4096)
         handle = c_abi.Handle(os.memfd_create("a test"), kind)
         assert library.rutabaga_resource_create_blob(

@@ -68,13 +68,14 @@ Result<void> not_null(const void* pointer, std::string_view name) {
     return fail(ErrorCode::kInvalidParameter, "'{}' is null.", name);
 }
 
-/// The descriptor, which is ours from now on. A handle that is all zero is none: it must not cost
-/// the VMM its standard input.
+/// The descriptor, which is ours from now on, whatever is said of it. A handle that is all zero is
+/// none: it must not cost the VMM its standard input.
 GivenHandle take_handle(const rutabaga_handle* handle) {
     GivenHandle given;
     if (handle == nullptr) return given;
     given.type = handle->handle_type;
-    if (given.type != 0 && handle->os_handle >= 0 && handle->os_handle <= INT_MAX)
+    if (handle->os_handle == 0 && given.type == 0) return given;
+    if (handle->os_handle >= 0 && handle->os_handle <= INT_MAX)
         given.fd.reset(static_cast<int>(handle->os_handle));
     return given;
 }

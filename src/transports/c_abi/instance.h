@@ -28,7 +28,9 @@ namespace swede::c_abi {
 /// A descriptor that the VMM gave away, and what it says of it.
 struct GivenHandle {
     UniqueFd fd;
-    uint32_t type = 0;  ///< RUTABAGA_HANDLE_TYPE_*; 0: there is no handle
+    uint32_t type = 0;  ///< RUTABAGA_HANDLE_TYPE_*
+
+    [[nodiscard]] bool is_none() const { return !fd && type == 0; }
 };
 
 /// What rutabaga_init() was asked for.

@@ -107,7 +107,7 @@ Result<void> Instance::create_3d(uint32_t id, rutabaga_create_3d request) {
 Result<void> Instance::create_blob(uint32_t context, uint32_t id,
                                    const rutabaga_create_blob& request,
                                    std::span<const iovec> memory, GivenHandle handle) {
-    if (handle.type != 0) {
+    if (!handle.is_none()) {
         if (context != 0) SWEDE_TRY(check_context(context));
         if (!memory.empty())
             return fail(ErrorCode::kUnsupported,
