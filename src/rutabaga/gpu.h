@@ -87,6 +87,8 @@ class Gpu {
     /// imported buffers in this way). A resource has one backing at most.
     [[nodiscard]] Result<void> attach_backing(ResourceId resource,
                                               std::shared_ptr<Backing> backing);
+    /// What attach_backing() says of a backing of `bytes`, but for one that is there already.
+    [[nodiscard]] Result<void> check_backing(ResourceId resource, uint64_t bytes);
     [[nodiscard]] Result<void> detach_backing(ResourceId resource);
     /// Answers once no renderer reaches guest memory that was detached before. To be awaited before
     /// the guest hears of it, if the resource's backing has reached a renderer.

@@ -290,15 +290,21 @@ Result<void> Gpu::attach_backing(ResourceId id, std::shared_ptr<Backing> backing
     if (!backing) return fail(ErrorCode::kInvalidParameter, "Resource {} gets no backing.", id);
     if (resource->backing)
         return fail(ErrorCode::kInvalidParameter, "Resource {} has a backing already.", id);
-    if (resource->kind == Resource::Kind::kHostBlob)
-        return fail(ErrorCode::kInvalidParameter, "Host blob {} cannot take a backing.", id);
-    if (backing->size() < resource->size)
-        return fail(ErrorCode::kInvalidParameter,
-                    "A backing of {} bytes is too small for blob {} of {} bytes.", backing->size(),
-                    id, resource->size);
+    SWEDE_TRY(check_backing(id, backing->size()));
     SWEDE_TRY(set_backing(*resource, std::move(backing)));
     if (resource->kind == Resource::Kind::k3d)
         resource->renderer->attach_backing(id, resource->backing);
+    return {};
+}
+
+Result<void> Gpu::check_backing(ResourceId id, uint64_t bytes) {
+    const Resource* const resource = SWEDE_TRY(resource_of(id));
+    if (resource->kind == Resource::Kind::kHostBlob)
+        return fail(ErrorCode::kInvalidParameter, "Host blob {} cannot take a backing.", id);
+    if (bytes < resource->size)
+        return fail(ErrorCode::kInvalidParameter,
+                    "A backing of {} bytes is too small for blob {} of {} bytes.", bytes, id,
+                    resource->size);
     return {};
 }
 

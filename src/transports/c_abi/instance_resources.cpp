@@ -179,6 +179,7 @@ Result<void> Instance::unref(uint32_t id) {
 Result<void> Instance::attach_backing(uint32_t id, std::span<const iovec> memory) {
     Resource* const resource = SWEDE_TRY(find(id));
     std::shared_ptr<Backing> backing = SWEDE_TRY(make_backing(memory, *budget_));
+    SWEDE_TRY(gpu_->check_backing(id, backing->size()));
     if (resource->backing) SWEDE_TRY(detach_backing(id));
     return gpu_->attach_backing(id, std::move(backing));
 }

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <limits>
 
@@ -262,6 +263,23 @@ TEST_F(Backings, SecondTakesThePlaceOfTheFirst) {
     Memory to(64);
     EXPECT_EQ(read(1, box(0, 0, 4, 4), &to.list), 0);
     EXPECT_EQ(to.bytes, second.bytes);
+}
+
+TEST_F(Backings, OneThatIsRefusedLeavesTheOldOne) {
+    Memory memory(8192);
+    const std::array<uint32_t, 2> kinds{RUTABAGA_BLOB_MEM_GUEST, RUTABAGA_BLOB_MEM_HOST3D_GUEST};
+    make_with_renderer();
+    ASSERT_EQ(create_context(1), 0);
+    for (const uint32_t kind : kinds) {
+        ASSERT_EQ(
+            create_blob(1, kind, {kind, RUTABAGA_BLOB_FLAG_USE_MAPPABLE, 1, 8192}, memory.span()),
+            0);
+        const auto old = instance->gpu().find(kind)->backing;
+        Memory small(4096);
+        EXPECT_EQ(attach(kind, small.span()), -EINVAL);
+        EXPECT_EQ(instance->gpu().find(kind)->backing, old);
+        EXPECT_TRUE(old->lease());
+    }
 }
 
 TEST_F(Backings, ListsWithoutMemoryAreRefused) {
