@@ -40,7 +40,8 @@ Instance::Instance(Options options)
       budget_(Budget::create(options_.limits)),
       callbacks_(CallbackQueue::create(options_.callbacks)),
       fences_(std::make_shared<FenceBook>(callbacks_)),
-      sink_(std::make_shared<WaitingSink>(fences_, callbacks_)) {}
+      sink_(std::make_shared<WaitingSink>(fences_, callbacks_)),
+      mapped_(options_.clock) {}
 
 Instance::~Instance() {
     finish();

@@ -42,6 +42,7 @@ struct Options {
     Budget::Limits limits = Budget::default_limits();
     /// For a renderer's answer; a call that waits longer fails. As for a renderer process.
     std::chrono::milliseconds answer_limit{10'000};
+    MappedBlobs::Clock clock = std::chrono::steady_clock::now;
 };
 
 /// One guest's GPU in the VMM's process: what stands behind a `struct rutabaga`. Owned by the table

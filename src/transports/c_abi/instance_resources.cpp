@@ -271,6 +271,7 @@ Result<rutabaga_mapping> Instance::map(uint32_t id) {
                     resource->size);
     MappedBlobs::Charges charges;
     charges.mapping = SWEDE_TRY(budget_->charge(BudgetKind::kMappings, 1));
+    mapped_.release_retired();  // before the charge that they may be in the way of
     const rutabaga::SharedMemory memory = SWEDE_TRY(
         ask<rutabaga::SharedMemory>([&](auto done) { gpu_->export_blob(id, std::move(done)); }));
     if (memory.size < *size)

@@ -17,7 +17,6 @@ bool is_writable(const rutabaga::SharedMemory& memory) {
 Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
                                               const rutabaga::SharedMemory& memory, uint64_t size,
                                               Charges charges) {
-    release_retired();
     const auto file = examine_memory(memory.fd.get());
     if (!file || !file->steady)
         return fail(ErrorCode::kUnspecified,

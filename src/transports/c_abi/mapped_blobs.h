@@ -42,6 +42,9 @@ class MappedBlobs {
     [[nodiscard]] Result<std::span<std::byte>> add(rutabaga::ResourceId resource,
                                                    const rutabaga::SharedMemory& memory,
                                                    uint64_t size, Charges charges);
+    /// Gives back the addresses whose time is over, with their charges. To be called before a new
+    /// mapping is charged.
+    void release_retired();
     /// The VMM has done with the pointer. The memory is gone from it at once; the addresses hold
     /// zeroes for kGrace more.
     [[nodiscard]] Result<void> remove(rutabaga::ResourceId resource);
@@ -70,7 +73,6 @@ class MappedBlobs {
     };
 
     void retire(Entry entry);
-    void release_retired();
 
     Clock clock_;
     std::unordered_map<rutabaga::ResourceId, Entry> live_;

@@ -115,6 +115,7 @@ class InstanceFixture : public ::testing::Test {
         options.capset_mask = kCapsetMask;
         options.limits = limits;
         options.answer_limit = answer_limit;
+        options.clock = [this] { return now; };
         auto made = Instance::create(std::move(options), [&](const RendererRequest& request) {
             request_of_factory = request;
             auto owned = std::make_unique<FakeRenderer>(std::vector<uint32_t>{kCapset}, owns_3d);
@@ -175,6 +176,7 @@ class InstanceFixture : public ::testing::Test {
 
     Heard heard;
     std::chrono::milliseconds answer_limit{600'000};
+    std::chrono::steady_clock::time_point now;  ///< with a renderer
     std::shared_ptr<Instance> instance;
     FakeRenderer* renderer = nullptr;  ///< of the instance
     RendererRequest request_of_factory;

@@ -599,6 +599,11 @@ TEST_F(HostBlobs, MappingsAreLimited) {
     EXPECT_TRUE(map(5));
     EXPECT_FALSE(map(6));
     EXPECT_EQ(last_error, -ENOMEM);
+    EXPECT_EQ(unmap(5), 0);
+    EXPECT_FALSE(map(6));  // the addresses are still there
+    EXPECT_EQ(last_error, -ENOMEM);
+    now += MappedBlobs::kGrace;
+    EXPECT_TRUE(map(6));
 }
 
 TEST_F(HostBlobs, ExportGivesADescriptorOfOnesOwn) {
