@@ -10,12 +10,15 @@
 namespace swede {
 namespace {
 
+bool is_of_type(int fd, long type) {
+    struct statfs system{};
+    return ::fstatfs(fd, &system) == 0 && system.f_type == type;
+}
+
 /// `status` is the file's. A file of a file system has a type, those that drivers make have none
 /// (Linux, alloc_anon_inode()); so fstatfs() asks no server here.
 bool is_dma_buf(int fd, const struct statx& status) {
-    if ((status.stx_mode & S_IFMT) != 0) return false;
-    struct statfs system{};
-    return ::fstatfs(fd, &system) == 0 && system.f_type == DMA_BUF_MAGIC;
+    return (status.stx_mode & S_IFMT) == 0 && is_of_type(fd, DMA_BUF_MAGIC);
 }
 
 }  // namespace
@@ -37,12 +40,12 @@ std::optional<MemoryFile> examine_memory(int fd) {
         file.steady = true;
         return file;
     }
-    // Memory files alone have seals, those of a tmpfs included.
+    // Memory files alone have seals, those of a tmpfs included. No server is asked for their types.
     const int seals = S_ISREG(status.stx_mode) ? ::fcntl(fd, F_GET_SEALS) : -1;
     if (seals < 0) return std::nullopt;
     file.size = status.stx_size;
     file.writable = file.writable && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) == 0;
-    file.steady = (seals & F_SEAL_SHRINK) != 0;
+    file.steady = (seals & F_SEAL_SHRINK) != 0 && !is_of_type(fd, HUGETLBFS_MAGIC);
     return file;
 }
 

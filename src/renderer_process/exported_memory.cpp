@@ -11,7 +11,7 @@ Result<rutabaga::SharedMemory> accept_exported(UniqueFd fd, uint64_t offset, uin
     const auto file = examine_memory(fd.get());
     if (!file || !file->steady)
         return fail(ErrorCode::kProtocol,
-                    "The renderer exports a file that is no dma-buf and could shrink.");
+                    "The renderer exports a file that is no dma-buf and could lose its pages.");
     const auto wanted = page_align(blob_size == 0 ? size : blob_size);
     if (!wanted || *wanted == 0 || !is_page_aligned(offset) || size < *wanted ||
         !range_fits(offset, *wanted, file->size))

@@ -67,7 +67,9 @@ Result<rutabaga::SharedMemory> memory_of(GivenHandle handle, uint32_t id) {
                     "The handle for resource {} is no file of its type ({:#x}).", id, handle.type);
     if (!file->steady)
         return fail(ErrorCode::kInvalidParameter,
-                    "The memory for resource {} could shrink: it needs F_SEAL_SHRINK.", id);
+                    "The memory for resource {} could lose its pages: it needs F_SEAL_SHRINK, and "
+                    "may not be of huge pages.",
+                    id);
     const auto size = page_align(file->size);
     if (!size || *size == 0)
         return fail(ErrorCode::kInvalidParameter, "The memory for resource {} has {} bytes.", id,
@@ -269,9 +271,9 @@ Result<rutabaga_mapping> Instance::map(uint32_t id) {
     if (!size)
         return fail(ErrorCode::kInvalidParameter, "Blob {} of {} bytes cannot be mapped.", id,
                     resource->size);
+    mapped_.release_retired();  // before the charge that they may be in the way of
     MappedBlobs::Charges charges;
     charges.mapping = SWEDE_TRY(budget_->charge(BudgetKind::kMappings, 1));
-    mapped_.release_retired();  // before the charge that they may be in the way of
     const rutabaga::SharedMemory memory = SWEDE_TRY(
         ask<rutabaga::SharedMemory>([&](auto done) { gpu_->export_blob(id, std::move(done)); }));
     if (memory.size < *size)

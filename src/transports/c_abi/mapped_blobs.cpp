@@ -19,9 +19,10 @@ Result<std::span<std::byte>> MappedBlobs::add(rutabaga::ResourceId resource,
                                               Charges charges) {
     const auto file = examine_memory(memory.fd.get());
     if (!file || !file->steady)
-        return fail(ErrorCode::kUnspecified,
-                    "The memory of blob {} is a file that may shrink, which nobody can map.",
-                    resource);
+        return fail(
+            ErrorCode::kUnspecified,
+            "The memory of blob {} is a file that may lose its pages, which nobody can map.",
+            resource);
     const int fd = memory.fd.get();
     Entry entry{SWEDE_TRY(is_writable(memory)
                               ? Mapping::own_file(fd, memory.offset, size, Access::kReadWrite)

@@ -45,6 +45,19 @@ TEST(MemoryFile, SealsSayWhatCannotHappen) {
     EXPECT_FALSE(examine_memory(memory_file(F_SEAL_FUTURE_WRITE).get())->writable);
 }
 
+// A page that the pool does not have ends the process as one that is gone does.
+TEST(MemoryFile, OfHugePagesIsNotSteady) {
+    const UniqueFd fd(::memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
+    ASSERT_TRUE(fd) << "a kernel with CONFIG_HUGETLBFS is needed, and no huge page";
+    ASSERT_EQ(::ftruncate(fd.get(), 1 << 30), 0);
+    ASSERT_EQ(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    const auto file = examine_memory(fd.get());
+    ASSERT_TRUE(file);
+    EXPECT_EQ(file->size, 1u << 30);
+    EXPECT_FALSE(file->steady);
+    EXPECT_TRUE(file->writable);
+}
+
 TEST(MemoryFile, WhatTheDescriptorMayDoCounts) {
     const UniqueFd fd = memory_file(F_SEAL_SHRINK);
     const auto read_only = examine_memory(open_again(fd, O_RDONLY).get());

@@ -179,6 +179,10 @@ TEST_F(GivenMemory, BadHandlesAreRefusedAndClosed) {
     EXPECT_EQ(give(1, unsealed(8192)), -EINVAL);
     EXPECT_TRUE(heard.heard("it needs F_SEAL_SHRINK"));
     EXPECT_EQ(give(1, unsealed(0)), -EINVAL);
+    UniqueFd huge(::memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
+    ASSERT_EQ(::ftruncate(huge.get(), 1 << 30), 0);
+    ASSERT_EQ(::fcntl(huge.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    EXPECT_EQ(give(1, std::move(huge)), -EINVAL);
     EXPECT_EQ(give(1, UniqueFd()), -EINVAL);
     EXPECT_EQ(give(1, *create_memfd("small", 4096)), -EINVAL);
     EXPECT_EQ(give(1, *create_memfd("empty", 0)), -EINVAL);
