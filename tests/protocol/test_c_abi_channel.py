@@ -3,6 +3,7 @@
 and what a VMM sees of the channel."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import pathlib
@@ -17,7 +18,7 @@ from c_abi import U32
 from c_abi_cross_domain import VmmDoor
 from cross_domain_cases import *  # pylint: disable=wildcard-import,unused-wildcard-import
 from cross_domain_cases import memory_file
-from cross_domain_client import BLOB, CAPSET
+from cross_domain_client import BLOB, CAPSET, POLL, command
 from virtio_gpu_driver import OK_NODATA
 
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="swede-compositor-"))
@@ -71,6 +72,14 @@ def test_a_fence_waits_while_the_console_goes_on(guest):
     guest.compositor.sendall(b"now")
     guest.wait(asked)
     assert guest.message().data == b"now"
+
+
+def test_send_to_a_compositor_that_is_gone(guest):
+    guest.compositor.close()
+    guest.wait(guest.ask())  # the end of the stream
+    for _ in range(2):
+        assert guest.send(b"late") == errno.EPIPE
+    assert guest.submit(command(POLL, bytes(8))) == OK_NODATA, "the context is there"
 
 
 def test_finish_completes_its_fences(door, guest):
