@@ -334,7 +334,7 @@ int32_t rutabaga_restore(struct rutabaga* ptr, const char* dir);
 /* Makes a picture of memory that somebody else made and goes on to see: one plane of 4-byte pixels
  * in rows, modifier 0 (linear), at offsets[0] and strides[0] bytes apart. The descriptor is the
  * library's from then on, also on failure; its memory as for create_blob. Without a renderer of 3D
- * only of type SHM. */
+ * only of type SHM; with Vulkan offsets[0] is of whole pages and the memory not for reading. */
 int32_t rutabaga_resource_import(struct rutabaga* ptr, uint32_t resource_id,
                                  const struct rutabaga_handle* import_handle,
                                  const struct rutabaga_import_data* import_data);

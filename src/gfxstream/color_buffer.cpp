@@ -25,6 +25,17 @@ ColorBufferLayout guess_layout(uint32_t width, uint32_t height) {
     return {stride * rows, static_cast<uint32_t>(stride)};
 }
 
+Result<ColorBufferLayout> layout_with_stride(const wire::ResourceCreate3d& request,
+                                             uint32_t stride) {
+    const uint64_t row = uint64_t{request.width} * kBytesPerPixel;
+    if (is_buffer(request) || stride < row || stride % kBytesPerPixel != 0)
+        return fail(ErrorCode::kInvalidParameter,
+                    "Rows {} bytes apart are none of a picture of {}x{}.", stride, request.width,
+                    request.height);
+    // At most 2^32 * 2^15 + 2^17: no overflow.
+    return ColorBufferLayout{uint64_t{stride} * (request.height - 1) + row, stride};
+}
+
 Result<void> check_color_buffer(const wire::ResourceCreate3d& request) {
     const bool flat = request.depth == 1 && request.array_size <= 1 && request.last_level == 0 &&
                       request.nr_samples <= 1;

@@ -22,6 +22,8 @@ struct ColorBuffer {
     /// Bytes from row to row: first our guess from width and format, then what the driver's LINEAR
     /// image has once one is bound (vulkan/images.cpp sets it).
     std::atomic<uint32_t> stride = 0;
+    /// Who made the memory has laid out its rows: images with others are not bound to it.
+    bool has_fixed_stride = false;
 };
 
 /// What a colour buffer's memory needs.
@@ -33,6 +35,11 @@ struct ColorBufferLayout {
 /// Enough for what drivers make of LINEAR images with 4 bytes a pixel: for tests, and for formats
 /// that the driver does not know.
 [[nodiscard]] ColorBufferLayout guess_layout(uint32_t width, uint32_t height);
+
+/// That of memory with `stride`, whose last row may end early. An error for one that is no stride
+/// of a picture (not a buffer) that check_color_buffer() takes.
+[[nodiscard]] Result<ColorBufferLayout> layout_with_stride(const wire::ResourceCreate3d& request,
+                                                           uint32_t stride);
 
 /// Refuses what is neither a flat picture nor a buffer, and one too large for any device.
 [[nodiscard]] Result<void> check_color_buffer(const wire::ResourceCreate3d& request);

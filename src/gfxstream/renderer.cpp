@@ -135,25 +135,35 @@ void GfxstreamRenderer::create_blob(ContextId id, ResourceId resource_id,
     done(rutabaga::BlobInfo{wire::kMapCacheCached});
 }
 
+Result<ColorBufferLayout> GfxstreamRenderer::layout_of(const wire::ResourceCreate3d& request,
+                                                       uint32_t stride) const {
+    if (stride != 0) return layout_with_stride(request, stride);
+    if (is_buffer(request)) return ColorBufferLayout{request.width, 0};
+    return parts_.color_buffer_layout(request.format, request.width, request.height);
+}
+
 Result<void> GfxstreamRenderer::make_3d(ResourceId resource_id,
                                         const wire::ResourceCreate3d& request,
                                         rutabaga::SharedMemory memory) {
     SWEDE_TRY(check_color_buffer(request));
-    const ColorBufferLayout layout =
-        is_buffer(request)
-            ? ColorBufferLayout{request.width, 0}
-            : SWEDE_TRY(parts_.color_buffer_layout(request.format, request.width, request.height));
+    const ColorBufferLayout layout = SWEDE_TRY(layout_of(request, memory.stride));
+    if (memory.fd && memory.access != Access::kReadWrite)
+        return fail(ErrorCode::kUnsupported,
+                    "Memory for reading cannot become resource {}, which a driver may write to.",
+                    resource_id);
     if (memory.fd && memory.size < layout.size)
         return fail(ErrorCode::kInvalidParameter,
                     "Memory of {} bytes is too small for a picture of {}x{}, which takes {}.",
                     memory.size, request.width, request.height, layout.size);
     Resource resource;
+    const bool has_fixed_stride = memory.stride != 0;
     resource.memory = SWEDE_TRY(memory.fd ? HostMemory::adopt(std::move(memory))
                                           : HostMemory::create(layout.size, parts_.budget));
     resource.color_buffer = std::make_shared<ColorBuffer>();
     resource.color_buffer->request = request;
     resource.color_buffer->memory = resource.memory;
     resource.color_buffer->stride = layout.stride;
+    resource.color_buffer->has_fixed_stride = has_fixed_stride;
     resources_.insert_or_assign(resource_id, std::move(resource));
     return {};
 }

@@ -98,7 +98,9 @@ class GfxstreamRenderer final : public rutabaga::Renderer {
     [[nodiscard]] Result<Resource*> resource_of(rutabaga::ResourceId resource);
     [[nodiscard]] Result<std::shared_ptr<HostMemory>> make_blob(
         rutabaga::ContextId context, const rutabaga::BlobRequest& request);
-    /// `memory`: another guest's, or without a file to make new one.
+    [[nodiscard]] Result<ColorBufferLayout> layout_of(const wire::ResourceCreate3d& request,
+                                                      uint32_t stride) const;
+    /// `memory`: another guest's or the VMM's, or without a file to make new one.
     [[nodiscard]] Result<void> make_3d(rutabaga::ResourceId resource,
                                        const wire::ResourceCreate3d& request,
                                        rutabaga::SharedMemory memory);

@@ -103,8 +103,8 @@ class Renderer {
                              std::shared_ptr<Backing> backing, Completion<BlobInfo> done) = 0;
     virtual void create_3d(ResourceId resource, const wire::ResourceCreate3d& request,
                            Completion<> done) = 0;
-    /// A 3D resource over the memory of another guest's, as export_blob() gave it: both see one
-    /// picture (the local socket's PRIME import). `request` is what made the first one.
+    /// A 3D resource over another guest's memory, as export_blob() gave it (local socket: PRIME;
+    /// `request` made the first one), or over a VMM's, in process alone, whose stride stays.
     virtual void import_3d(ResourceId resource, const wire::ResourceCreate3d& request,
                            SharedMemory memory, Completion<> done) {
         static_cast<void>(resource);

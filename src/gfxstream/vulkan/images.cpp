@@ -3,6 +3,7 @@
 #include <bit>
 #include <limits>
 
+#include "base/log.h"
 #include "gfxstream/vulkan/binding.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/handlers.h"
@@ -12,6 +13,8 @@
 
 namespace swede::gfxstream::vulkan {
 namespace {
+
+log::Module log_("gfxstream");
 
 /// The rows of an image in one piece of memory.
 VkSubresourceLayout rows_of(const Object& device, VkImage image) {
@@ -224,14 +227,21 @@ VkResult Session::vkBindImageMemory(Call&, Object& device, Object& image, Object
     VkMemoryRequirements requirements{};
     vk.vkGetImageMemoryRequirements(device.as<VkDevice>(), image.as<VkImage>(), &requirements);
     const auto& target = memory.get<MemoryData>();
+    ColorBuffer* const color_buffer = data.row_pitch != 0 ? target.color_buffer.get() : nullptr;
+    if (color_buffer != nullptr && color_buffer->has_fixed_stride &&
+        color_buffer->stride != data.row_pitch) {
+        log_.info("An image with rows of {} bytes is not bound to memory with rows of {}.",
+                  data.row_pitch, color_buffer->stride.load());
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
     if (!fits(requirements, target, memoryOffset) || !data.planes[0].hold(table_, memory))
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     const VkResult result = vk.vkBindImageMemory(device.as<VkDevice>(), image.as<VkImage>(),
                                                  memory.as<VkDeviceMemory>(), memoryOffset);
     if (result != VK_SUCCESS) {
         data.planes[0].let_go();
-    } else if (target.color_buffer != nullptr && data.row_pitch != 0) {
-        target.color_buffer->stride = data.row_pitch;
+    } else if (color_buffer != nullptr) {
+        color_buffer->stride = data.row_pitch;
     }
     return result;
 }

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "gfxstream/color_buffer.h"
 #include "gfxstream/host_memory.h"
 #include "unit/gfxstream/program.h"
 
@@ -130,6 +132,61 @@ TEST(Memory, WithoutAName_IsPaidFor) {
     EXPECT_GE(used(), before + kSize);
     program.call(guest::vkFreeMemory{.self = program.device, .memory = memory});
     EXPECT_EQ(used(), before);
+}
+
+/// A shared image in rows, as a swap chain's.
+VkImage make_shared_image(Program& program) {
+    VkExternalMemoryImageCreateInfo external{};
+    external.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO;
+    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+    VkImageCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO;
+    info.pNext = &external;
+    info.imageType = VK_IMAGE_TYPE_2D;
+    info.format = VK_FORMAT_B8G8R8A8_UNORM;
+    info.extent = {100, 64, 1};
+    info.mipLevels = info.arrayLayers = 1;
+    info.samples = VK_SAMPLE_COUNT_1_BIT;
+    info.tiling = VK_IMAGE_TILING_LINEAR;
+    info.usage = VK_IMAGE_USAGE_TRANSFER_DST_BIT;
+    VkImage image = VK_NULL_HANDLE;
+    return program.create<VkImage>(
+        guest::vkCreateImage{.self = program.device, .pCreateInfo = &info, .pImage = &image});
+}
+
+// The VMM looks at its memory with the stride that it gave.
+TEST(Memory, OfAFixedStride_TakesImagesWithThoseRowsAlone) {
+    Program program;
+    program.start();
+    const VkImage asked = make_shared_image(program);
+    const VkImageSubresource colour{VK_IMAGE_ASPECT_COLOR_BIT, 0, 0};
+    VkSubresourceLayout layout{};
+    layout = program
+                 .call(guest::vkGetImageSubresourceLayout{.self = program.device,
+                                                          .image = asked,
+                                                          .pSubresource = &colour,
+                                                          .pLayout = &layout})
+                 .plain<VkSubresourceLayout>();
+    const auto pitch = static_cast<uint32_t>(layout.rowPitch);
+    ASSERT_GE(pitch, 400u);
+    uint32_t resource = 0;
+    const auto bind = [&](uint32_t stride, bool is_fixed) {
+        const auto buffer = std::make_shared<ColorBuffer>();
+        buffer->memory = HostMemory::create(1 << 20, program.services.budget()).value();
+        buffer->stride = stride;
+        buffer->has_fixed_stride = is_fixed;
+        program.services.color_buffers[++resource] = buffer;
+        VkImportColorBufferGOOGLE import{};
+        import.sType = VK_STRUCTURE_TYPE_IMPORT_COLOR_BUFFER_GOOGLE;
+        import.colorBuffer = resource;
+        const VkDeviceMemory memory = program.make_memory(1 << 20, Program::mapped_type(), &import);
+        const VkResult result = program.result_of(guest::vkBindImageMemory{
+            .self = program.device, .image = make_shared_image(program), .memory = memory});
+        return std::pair(result, buffer->stride.load());
+    };
+    EXPECT_EQ(bind(pitch, true), std::pair(VK_SUCCESS, pitch));
+    EXPECT_EQ(bind(pitch + 64, true), std::pair(VK_ERROR_OUT_OF_DEVICE_MEMORY, pitch + 64));
+    EXPECT_EQ(bind(pitch + 64, false), std::pair(VK_SUCCESS, pitch)) << "the driver says";
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vulkan through the library as a VMM has it, on Mesa's software driver: the test is the guest.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <rutabaga_gfx/rutabaga_gfx_ffi.h>
@@ -20,8 +21,11 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "base/mapping.h"
 #include "gfxstream/ring_layout.h"
 #include "unit/base/process_state.h"
 #include "unit/gfxstream/guest.h"
@@ -288,6 +292,108 @@ TEST(Gfxstream, APacketThatIsWrongCostsItsContext) {
         another.start();
         EXPECT_NE(another.device, VkDevice{});
     }
+    EXPECT_EQ(rutabaga_finish(&instance), 0);
+}
+
+/// A picture of the VMM's own: a memory file with `stride` bytes from row to row, and no byte more.
+class OwnPicture {
+  public:
+    OwnPicture(uint32_t width, uint32_t height, uint32_t stride)
+        : width_(width),
+          height_(height),
+          stride_(stride),
+          file_(*create_memfd("a VMM's", uint64_t{stride} * (height - 1) + uint64_t{width} * 4)),
+          view_(*Mapping::own_file(file_.get(), 0, uint64_t{stride} * height, Access::kReadWrite)) {
+    }
+    [[nodiscard]] rutabaga_import_data info() const {
+        rutabaga_import_data data{};
+        data.flags = RUTABAGA_IMPORT_FLAG_3D_INFO;
+        data.info_3d.width = width_;
+        data.info_3d.height = height_;
+        data.info_3d.drm_fourcc = 'X' | 'R' << 8 | '2' << 16 | '4' << 24;
+        data.info_3d.strides[0] = stride_;
+        return data;
+    }
+    [[nodiscard]] static int32_t import(rutabaga* instance, UniqueFd file,
+                                        const rutabaga_import_data& data) {
+        const rutabaga_handle handle{file.release(), RUTABAGA_HANDLE_TYPE_MEM_SHM};
+        return rutabaga_resource_import(instance, kPicture, &handle, &data);
+    }
+    [[nodiscard]] int32_t import(rutabaga* instance) const {
+        return import(instance, file_.duplicate(), info());
+    }
+    [[nodiscard]] std::span<std::byte> row(uint32_t y) const {
+        return view_.bytes().subspan(size_t{y} * stride_, size_t{width_} * 4);
+    }
+    [[nodiscard]] const UniqueFd& file() const { return file_; }
+
+    static constexpr uint32_t kPicture = 60;
+
+  private:
+    uint32_t width_;
+    uint32_t height_;
+    uint32_t stride_;
+    UniqueFd file_;
+    Mapping view_;
+};
+
+TEST(Gfxstream, APictureOfTheVmmIsReadAndWrittenInItsRows) {
+    Vmm vmm;
+    rutabaga* instance = vmm.start(kVulkan);
+    for (const auto& [width, height, stride] :
+         {std::tuple{1920u, 1080u, 7680u}, {100u, 64u, 512u}, {100u, 63u, 404u}}) {
+        const OwnPicture picture(width, height, stride);
+        for (uint32_t y = 0; y < height; ++y)
+            for (size_t i = 0; i < picture.row(y).size(); ++i)
+                picture.row(y)[i] = static_cast<std::byte>(i * 7 + y);
+        ASSERT_EQ(picture.import(instance), 0) << width << ' ' << vmm.said();
+        std::vector<std::byte> pixels(size_t{width} * height * 4);
+        iovec list{pixels.data(), pixels.size()};
+        rutabaga_transfer whole{};
+        whole.w = width;
+        whole.h = height;
+        whole.d = 1;
+        EXPECT_EQ(rutabaga_resource_transfer_read(instance, 0, OwnPicture::kPicture, &whole, &list),
+                  0);
+        const auto shown = [&](uint32_t y) {
+            return std::span(pixels).subspan(size_t{y} * width * 4, size_t{width} * 4);
+        };
+        for (uint32_t y = 0; y < height; ++y)
+            ASSERT_TRUE(std::ranges::equal(shown(y), picture.row(y))) << y;
+
+        std::ranges::fill(shown(1), std::byte{0x11});
+        std::ranges::fill(shown(height - 1), std::byte{0x22});
+        const rutabaga_iovecs backing{&list, 1};
+        EXPECT_EQ(rutabaga_resource_attach_backing(instance, OwnPicture::kPicture, &backing), 0);
+        EXPECT_EQ(rutabaga_resource_transfer_write(instance, 0, OwnPicture::kPicture, &whole), 0);
+        for (uint32_t y = 0; y < height; ++y)
+            ASSERT_TRUE(std::ranges::equal(shown(y), picture.row(y))) << y;
+        EXPECT_EQ(rutabaga_resource_unref(instance, OwnPicture::kPicture), 0);
+    }
+    EXPECT_EQ(rutabaga_finish(&instance), 0);
+}
+
+TEST(Gfxstream, PicturesOfTheVmmThatADriverCannotUseAreRefused) {
+    Vmm vmm;
+    rutabaga* instance = vmm.start(kVulkan);
+    const OwnPicture picture(100, 64, 512);
+    const auto refused = [&](auto change, int32_t error) {
+        rutabaga_import_data data = picture.info();
+        change(data.info_3d);
+        EXPECT_EQ(OwnPicture::import(instance, picture.file().duplicate(), data), error);
+    };
+    refused([](auto& info) { info.strides[0] = 396; }, -EINVAL);
+    refused([](auto& info) { info.strides[0] = 402; }, -EINVAL);
+    refused([](auto& info) { info.strides[0] = UINT32_MAX - 3; }, -EINVAL);
+    refused([](auto& info) { info.height = 65; }, -EINVAL);
+    refused([](auto& info) { info.offsets[0] = 256; }, -EINVAL);
+    refused([](auto& info) { info.width = 32769; }, -EINVAL);
+    const std::string link = "/proc/self/fd/" + std::to_string(picture.file().get());
+    EXPECT_EQ(OwnPicture::import(instance, UniqueFd(::open(link.c_str(), O_RDONLY | O_CLOEXEC)),
+                                 picture.info()),
+              -ENOTSUP);
+    EXPECT_NE(vmm.said().find("which a driver may write to"), std::string::npos) << vmm.said();
+    EXPECT_EQ(picture.import(instance), 0);
     EXPECT_EQ(rutabaga_finish(&instance), 0);
 }
 
