@@ -369,6 +369,7 @@ Result<void> Channel::identify(UniqueFd fd, uint32_t& id, uint32_t& type, uint32
         return {};
     }
     pipe->is_event = file.kind == FileKind::kEvent;
+    pipe->own_description = file.own_description;
     if (pipe->is_event && dialect_.event_type != 0) type = dialect_.event_type;
     id = SWEDE_TRY(items_.add(pipe));
     watch_pipe(id, pipe, std::move(file.fd));

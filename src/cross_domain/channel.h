@@ -56,6 +56,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes,
                                     std::vector<OutgoingFile>& files);
     /// The guest will read what is written into the other end of `read_end`, under its own id.
+    /// `read_end` is non-blocking and nobody else's.
     [[nodiscard]] Result<void> add_read_pipe(uint32_t id, UniqueFd read_end);
     [[nodiscard]] Result<void> write(uint32_t id, std::span<const std::byte> bytes, bool hang_up);
     /// The guest wants to read a received event.
@@ -102,6 +103,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
     /// Lets the reactor watch the pipe, once it has its id.
     void watch_pipe(uint32_t id, const std::shared_ptr<HostPipe>& pipe, UniqueFd fd);
     void flush_pipe(uint32_t id, HostPipe& pipe);
+    /// As ::write() of one event.
+    [[nodiscard]] ssize_t signal(const HostPipe& pipe, std::span<const std::byte> bytes);
     void update_pipe_interest(HostPipe& pipe);
     void drop_pipe(uint32_t id);
     /// Delivers what there is to the fences that ask, outside the lock. False: nothing.

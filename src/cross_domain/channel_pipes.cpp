@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Channel: pipes and events that passed over the connection.
-#include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,12 +22,23 @@ using namespace wire::cross_domain;
 constexpr size_t kMaxUnwrittenBytes = size_t{64} << 20;
 constexpr size_t kEventSize = sizeof(uint64_t);
 
+/// As ::write() to a pipe that does not wait. O_NONBLOCK is no promise in a description that the
+/// peer has too; RWF_NOWAIT asks for it in this one call, and kernels that cannot refuse.
+ssize_t write_now(const HostPipe& pipe, std::span<const std::byte> bytes) {
+    if (pipe.own_description) return ::write(pipe.fd->fd(), bytes.data(), bytes.size());
+    const iovec vector{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    return ::pwritev2(pipe.fd->fd(), &vector, 1, -1, RWF_NOWAIT);
+}
+
+ssize_t read_now(const HostPipe& pipe, std::span<std::byte> to) {
+    if (pipe.own_description) return ::read(pipe.fd->fd(), to.data(), to.size());
+    const iovec vector{to.data(), to.size()};
+    return ::preadv2(pipe.fd->fd(), &vector, 1, -1, RWF_NOWAIT);
+}
+
 }  // namespace
 
 void Channel::watch_pipe(uint32_t id, const std::shared_ptr<HostPipe>& pipe, UniqueFd fd) {
-    // The description may be another program's too; compositors set the flag on it themselves.
-    const int flags = ::fcntl(fd.get(), F_GETFL);
-    if (flags >= 0) ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK);
     pipe->fd = std::make_shared<WatchedFd>(reactor_, std::move(fd),
                                            [weak = weak_from_this(), id](uint32_t events) {
                                                if (const auto self = weak.lock())
@@ -95,11 +106,21 @@ Result<void> Channel::write(uint32_t id, std::span<const std::byte> bytes, bool 
     return {};
 }
 
+ssize_t Channel::signal(const HostPipe& pipe, std::span<const std::byte> bytes) {
+    uint64_t value = 0;
+    std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof(value)));
+    if (const auto added = reactor_.signaller().add(pipe.fd->fd(), value); !added) {
+        log_.warn("{}", added.error().message);
+        errno = EIO;
+        return -1;
+    }
+    return kEventSize;
+}
+
 void Channel::flush_pipe(uint32_t id, HostPipe& pipe) {
     while (!pipe.unwritten.empty()) {
         const auto bytes = pipe.unwritten.front();
-        const size_t size = pipe.is_event ? std::min(bytes.size(), kEventSize) : bytes.size();
-        const ssize_t written = ::write(pipe.fd->fd(), bytes.data(), size);
+        const ssize_t written = pipe.is_event ? signal(pipe, bytes) : write_now(pipe, bytes);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
         if (written <= 0) {  // nobody reads any more: what the guest still writes goes nowhere
@@ -120,6 +141,7 @@ Result<void> Channel::add_read_pipe(uint32_t id, UniqueFd read_end) {
     auto pipe = std::make_shared<HostPipe>();
     pipe->charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
     pipe->reading = true;
+    pipe->own_description = true;
     SWEDE_TRY(items_.add_at(id, pipe));
     reading_.push_back(id);
     watch_pipe(id, pipe, std::move(read_end));
@@ -157,7 +179,7 @@ bool Channel::read_pipe(uint32_t id, HostPipe& pipe) {
     if (pipe.fd) {
         const size_t room = pipe.is_event ? kEventSize : message.size() - sizeof(ReadWrite);
         do {
-            count = ::read(pipe.fd->fd(), message.data() + sizeof(ReadWrite), room);
+            count = read_now(pipe, std::span(message).subspan(sizeof(ReadWrite), room));
         } while (count < 0 && errno == EINTR);
         if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             pipe.readable = false;

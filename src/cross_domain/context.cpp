@@ -231,6 +231,9 @@ Result<void> Context::add_file(uint32_t identifier, uint32_t type) {
                 return fail_errno("Cannot create a pipe", errno);
             pipes_.push_back({identifier, UniqueFd(ends[0])});
             file.owned = UniqueFd(ends[1]);
+            // The peer's end alone waits, as programs expect.
+            if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0)
+                return fail_errno("Cannot set up a pipe", errno);
             file.fd = file.owned.get();
             break;
         }

@@ -38,10 +38,11 @@ struct HostPipe {
     std::shared_ptr<WatchedFd> fd;  ///< null: what is written goes nowhere
     Budget::Charge charge;          ///< until the guest hangs up, so that ids are counted too
     ByteQueue unwritten;
-    bool hang_up = false;   ///< closed once all is written
-    bool is_event = false;  ///< 8 bytes at a time
-    bool reading = false;   ///< what comes is the guest's
-    bool readable = false;  ///< there is something to read, or was
+    bool hang_up = false;          ///< closed once all is written
+    bool is_event = false;         ///< 8 bytes at a time
+    bool own_description = false;  ///< no peer can make the file wait
+    bool reading = false;          ///< what comes is the guest's
+    bool readable = false;         ///< there is something to read, or was
 };
 
 /// What a context's identifiers stand for, other than resources. Ids of ours are not used again

@@ -10,6 +10,7 @@
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "cross_domain/event_signaller.h"
 
 namespace swede::cross_domain {
 
@@ -26,12 +27,15 @@ class Reactor {
     /// Any thread.
     void post(EventLoop::Task task) { loop_->post(std::move(task)); }
     [[nodiscard]] bool is_current() const { return std::this_thread::get_id() == thread_.get_id(); }
+    /// The reactor's thread.
+    [[nodiscard]] EventSignaller& signaller() { return signaller_; }
 
   private:
     friend class WatchedFd;
     explicit Reactor(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
 
     std::unique_ptr<EventLoop> loop_;
+    EventSignaller signaller_;
     std::thread thread_;
 };
 
@@ -42,7 +46,7 @@ class WatchedFd : public std::enable_shared_from_this<WatchedFd> {
     /// On the reactor's thread. EPOLLHUP and EPOLLERR may come whatever was asked for.
     using Callback = std::function<void(uint32_t events)>;
 
-    /// `fd` is non-blocking. Not watched before the first want().
+    /// `fd` is used only by calls that do not wait. Not watched before the first want().
     WatchedFd(Reactor& reactor, UniqueFd fd, Callback callback)
         : reactor_(reactor), fd_(std::move(fd)), callback_(std::move(callback)) {}
 

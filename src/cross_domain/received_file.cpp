@@ -8,16 +8,34 @@
 
 #include <array>
 #include <string_view>
+#include <utility>
 
 namespace swede::cross_domain {
 namespace {
 
+using Path = std::array<char, 32>;
+
+Path path_of(int fd) {
+    Path path{};
+    fmt::format_to_n(path.data(), path.size() - 1, "/proc/self/fd/{}", fd);
+    return path;
+}
+
 /// Where /proc says that the file lies; for anonymous files their kind.
 std::string_view link_of(int fd, std::array<char, 64>& buffer) {
-    std::array<char, 32> path{};
-    fmt::format_to_n(path.data(), path.size() - 1, "/proc/self/fd/{}", fd);
-    const ssize_t size = ::readlink(path.data(), buffer.data(), buffer.size());
+    const ssize_t size = ::readlink(path_of(fd).data(), buffer.data(), buffer.size());
     return {buffer.data(), size > 0 ? static_cast<size_t>(size) : 0};
+}
+
+void look_at_pipe(ReceivedFile& file) {
+    file.kind = FileKind::kWritePipe;
+    // One with a name lies in a file system, whose server may be asked who may open it.
+    std::array<char, 64> buffer;
+    if (!link_of(file.fd.get(), buffer).starts_with("pipe:[")) return;
+    UniqueFd own(::open(path_of(file.fd.get()).data(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!own) return;  // another user's
+    file.fd = std::move(own);
+    file.own_description = true;
 }
 
 }  // namespace
@@ -37,7 +55,7 @@ ReceivedFile look_at(UniqueFd fd) {
         ::statx(number, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0)
         return file;
     if (S_ISFIFO(status.stx_mode)) {
-        if ((flags & O_ACCMODE) != O_RDONLY) file.kind = FileKind::kWritePipe;
+        if ((flags & O_ACCMODE) != O_RDONLY) look_at_pipe(file);
         return file;
     }
     std::array<char, 64> buffer;

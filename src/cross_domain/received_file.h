@@ -20,10 +20,13 @@ struct ReceivedFile {
     UniqueFd fd;
     FileKind kind = FileKind::kOther;
     MemoryFile memory;  ///< of kMemory; what is not steady must be copied
+    /// Of kWritePipe: the description is ours alone and does not wait. Else the peer has it too,
+    /// and may clear its O_NONBLOCK at any time.
+    bool own_description = false;
 };
 
 /// Looks at a hostile peer's file without a call that could wait: no stat that asks a server (FUSE,
-/// NFS), no read.
+/// NFS), no read. A pipe is opened anew, so that it is ours how writing to it waits.
 [[nodiscard]] ReceivedFile look_at(UniqueFd fd);
 
 }  // namespace swede::cross_domain

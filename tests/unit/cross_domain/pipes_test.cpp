@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clipboards: pipes that pass over the connection, both ways, and events.
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include <thread>
 
@@ -192,6 +193,41 @@ TEST_F(PipesTest, AReaderThatNeverReadsIsGivenUp) {
     EXPECT_EQ(hear(12), "others go on");
 }
 
+/// The flag that says whether writing waits belongs to the description, which the compositor has
+/// too; rutabaga_gfx writes there.
+TEST_F(PipesTest, ACompositorThatMakesItsPipeWaitStopsNobody) {
+    connect();
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const UniqueFd read_end(ends[0]);
+    const UniqueFd write_end(ends[1]);
+    say("send", {write_end.get()});
+    const uint32_t id = next_message().identifiers.at(0)[0];
+    ASSERT_EQ(::fcntl(write_end.get(), F_SETFL, 0), 0);
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(submit(write(id, std::string(50'000, 'w'))));
+    say("still here");  // by the same thread that writes
+    EXPECT_EQ(text_of(next_message().bytes), "still here");
+    ASSERT_TRUE(submit(send("and here")));
+    EXPECT_EQ(hear(8), "and here");
+    destroy_context();
+}
+
+/// One with a name is not opened anew.
+TEST_F(PipesTest, APipeWithANameIsWrittenWithoutWaiting) {
+    connect();
+    const std::string path = listener.directory() + "/fifo";
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    const UniqueFd read_end(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    const UniqueFd write_end(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_TRUE(write_end);
+    say("send", {write_end.get()});
+    const uint32_t id = next_message().identifiers.at(0)[0];
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(submit(write(id, std::string(50'000, 'w'))));
+    say("still here");
+    EXPECT_EQ(text_of(next_message().bytes), "still here");
+    destroy_context();
+}
+
 TEST_F(PipesTest, AnEndedContextLeavesNoPipe) {
     connect();
     const UniqueFd theirs = paste(0x80000001);
@@ -250,6 +286,35 @@ TEST_F(PipesTest, AnEventIsWrittenAndRead) {
     std::memcpy(&value, read.bytes.data(), 8);
     EXPECT_EQ(value, 5u);
     EXPECT_FALSE(submit(command(Command::kReadCreateEvent, 16, {id + 1})));
+}
+
+TEST_F(PipesTest, AnEventThatIsFullStopsNobody) {
+    create_context();
+    ASSERT_TRUE(submit(command(Command::kInit, 36, {kQueryRing, kRing, 1})));
+    compositor = listener.accept();
+    const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    say("event", {event.get()});
+    const uint32_t id = next_message().identifiers.at(0)[0];
+    ASSERT_TRUE(submit(command(Command::kReadCreateEvent, 16, {id})));
+    // Nothing to read, and a flag that says to wait for it: asked on the device thread.
+    ASSERT_EQ(::fcntl(event.get(), F_SETFL, 0), 0);
+    const uint64_t ticket = poll();
+    say("still here");
+    ASSERT_TRUE(wait_fence(ticket));
+    EXPECT_EQ(text_of(read_ring(ring_pages).bytes), "still here");
+    // One unit is left, so that poll() says that there is room.
+    const uint64_t most = ~uint64_t{0} - 2;
+    ASSERT_EQ(::write(event.get(), &most, 8), 8);
+    const uint64_t three = 3;
+    ASSERT_TRUE(submit(write(id, {reinterpret_cast<const char*>(&three), 8})));
+    const RingMessage read = next_message();
+    EXPECT_EQ(read.read.identifier, id);
+    EXPECT_EQ(read.bytes.size(), 8u);
+    say("and here");
+    RingMessage message = next_message();
+    if (message.head.header.command == 6) message = next_message();  // the three, if they came late
+    EXPECT_EQ(text_of(message.bytes), "and here");
+    destroy_context();
 }
 
 /// Wayland's proxies end on a type they do not know.

@@ -41,7 +41,13 @@ TEST(ReceivedFile, ATmpfsFileOpenForReading) {
 TEST(ReceivedFile, PipesAndEvents) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-    EXPECT_EQ(look_at(UniqueFd(ends[1])).kind, FileKind::kWritePipe);
+    const UniqueFd shared(::fcntl(ends[1], F_DUPFD_CLOEXEC, 0));
+    const ReceivedFile pipe = look_at(UniqueFd(ends[1]));
+    EXPECT_EQ(pipe.kind, FileKind::kWritePipe);
+    EXPECT_TRUE(pipe.own_description);
+    EXPECT_NE(::fcntl(pipe.fd.get(), F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_NE(::fcntl(pipe.fd.get(), F_GETFD) & FD_CLOEXEC, 0);
+    EXPECT_EQ(::fcntl(shared.get(), F_GETFL) & O_NONBLOCK, 0) << "the peer's is as it was";
     EXPECT_EQ(look_at(UniqueFd(ends[0])).kind, FileKind::kOther);
     EXPECT_EQ(look_at(UniqueFd(::eventfd(0, EFD_CLOEXEC))).kind, FileKind::kEvent);
     EXPECT_EQ(look_at(UniqueFd(::socket(AF_UNIX, SOCK_STREAM, 0))).kind, FileKind::kOther);
