@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/memory_file.h"
 #include "cross_domain/blob_copy.h"
 
 namespace swede::cross_domain {
@@ -92,13 +93,33 @@ void CrossDomainRenderer::destroy_context(ContextId id, Completion<> done) {
     when_closed(std::move(done));
 }
 
-/// Over the limit, or without an fd left, the resource is attached and cannot be sent.
-void CrossDomainRenderer::keep_foreign(Attachment& attachment,
+/// A file of nothing but this memory: a peer that gets a larger one sees, and may write, what is
+/// not the guest's to send, above all the whole window.
+Result<UniqueFd> CrossDomainRenderer::file_of(const rutabaga::SharedMemory& memory) const {
+    const auto file = examine_memory(memory.fd.get());
+    if (!file) return fail(ErrorCode::kUnsupported, "It is in a file that is no memory.");
+    // Drivers may make a dma-buf larger than what was asked for, and give it to nobody else.
+    if (memory.offset == 0 && (file->is_dma_buf || file->size <= memory.size)) {
+        UniqueFd fd = memory.fd.duplicate();
+        if (!fd) return fail_errno("Cannot duplicate its file", errno);
+        return fd;
+    }
+    if (!options_.window)
+        return fail(ErrorCode::kUnsupported, "It is a part of a file, and there is no udmabuf.");
+    return options_.window->make(memory.fd.get(), memory.offset, memory.size);
+}
+
+/// What has no file, by a limit or by its nature, is attached and cannot be sent.
+void CrossDomainRenderer::keep_foreign(ResourceId resource, Attachment& attachment,
                                        const rutabaga::SharedMemory& memory) {
     auto charge = budget_->charge(BudgetKind::kFiles, 1);
     if (!charge) return log_.warn("{}", charge.error().message);
+    auto file = file_of(memory);
+    if (!file)
+        return log_.warn("Resource {} cannot be sent to the host: {}", resource,
+                         file.error().message);
     attachment.charge = *std::move(charge);
-    attachment.foreign = memory.fd.duplicate();
+    attachment.foreign = *std::move(file);
 }
 
 void CrossDomainRenderer::attach_resource(ContextId id, ResourceId resource,
@@ -110,7 +131,7 @@ void CrossDomainRenderer::attach_resource(ContextId id, ResourceId resource,
     if (const auto blob = blobs_.find(resource); blob != blobs_.end())
         attachment.blob = blob->second;
     else if (view.memory != nullptr)
-        keep_foreign(attachment, *view.memory);
+        keep_foreign(resource, attachment, *view.memory);
     context->attach(resource, std::move(attachment));
 }
 

@@ -71,7 +71,9 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
     /// What the host's peer is to have of the blob while it is in the window.
     [[nodiscard]] Result<UniqueFd> make_sent(const HostBlob& blob,
                                              const rutabaga::WindowRange& range) const;
-    void keep_foreign(Attachment& attachment, const rutabaga::SharedMemory& memory);
+    [[nodiscard]] Result<UniqueFd> file_of(const rutabaga::SharedMemory& memory) const;
+    void keep_foreign(rutabaga::ResourceId resource, Attachment& attachment,
+                      const rutabaga::SharedMemory& memory);
     /// Answers once the reactor has closed what was closed before.
     void when_closed(rutabaga::Completion<> done);
     /// `function` (void(Result<void>)) runs on the device thread; when this is gone or was reset,

@@ -105,6 +105,42 @@ TEST_F(WindowTest, AKeymapIsCopiedIn) {
     }
 }
 
+/// The window is all host memory of the guest: no peer gets it.
+TEST_F(WindowTest, OfAnotherRenderersMemoryThePartIsSent) {
+    rutabaga::SharedMemory memory;
+    memory.fd = window.duplicate();
+    memory.size = 4096;
+    for (const uint64_t offset : {4096, 0}) {
+        memory.offset = offset;
+        renderer->attach_resource(1, 70, {4096, nullptr, &memory});
+        EXPECT_EQ(udmabuf->last_offset, offset);
+        EXPECT_EQ(udmabuf->last_size, 4096u);
+        EXPECT_TRUE(send_blob(70));
+        renderer->detach_resource(1, 70);
+    }
+    memory.offset = 4096;
+    udmabuf->refuses = true;
+    renderer->attach_resource(1, 70, {4096, nullptr, &memory});
+    EXPECT_FALSE(submit(send("p", {{70, IdentifierType::kVirtgpuBlob}})));
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), 1u) << "the connection";
+}
+
+TEST_F(CrossDomainTest, WithoutUdmabufAPartOfAFileIsNotSent) {
+    connect();
+    rutabaga::SharedMemory memory;
+    memory.fd = create_memfd("window", 4 << 12).value();
+    memory.size = 4096;
+    for (const uint64_t offset : {4096, 0}) {
+        memory.offset = offset;
+        renderer->attach_resource(1, 70, {4096, nullptr, &memory});
+        EXPECT_FALSE(submit(send("p", {{70, IdentifierType::kVirtgpuBlob}})));
+        renderer->detach_resource(1, 70);
+    }
+    memory.size = 4 << 12;
+    renderer->attach_resource(1, 70, {memory.size, nullptr, &memory});
+    EXPECT_TRUE(submit(send("p", {{70, IdentifierType::kVirtgpuBlob}})));
+}
+
 TEST_F(WindowTest, WhatDoesNotFitOrCannotBeMadeIsRefused) {
     const uint32_t size = make_pool(60, 8192);
     EXPECT_FALSE(place(60, 0, size - 4096));
