@@ -52,6 +52,7 @@ void Channel::connect(UniqueFd socket) {
     if (!charge) return end(charge.error().message);
     const std::scoped_lock lock(mutex_);
     dead_ = false;
+    deaf_ = false;
     readable_ = false;
     socket_charge_ = *std::move(charge);
     socket_ = std::make_shared<WatchedFd>(reactor_, std::move(socket),
@@ -78,9 +79,22 @@ void Channel::end_locked(std::string_view why) {
     if (socket_) socket_->stop();
     socket_.reset();
     socket_charge_.release();
+    drop_unsent();
+}
+
+void Channel::drop_unsent() {
     unsent_.clear();
     unsent_bytes_ = 0;
     unsent_files_ = 0;
+}
+
+/// A compositor tells why it closes, and the guest may send before it reads that. So the socket
+/// stays until reading comes to the end, which is looked for at once.
+void Channel::end_sending(std::string_view why) {
+    if (!deaf_) log_.info("The host takes nothing more from context {}: {}", context_, why);
+    deaf_ = true;
+    readable_ = true;
+    drop_unsent();
 }
 
 void Channel::close() {
@@ -110,6 +124,9 @@ void Channel::on_socket(uint32_t events) {
         const std::scoped_lock lock(mutex_);
         if (!is_live()) return;
         if ((events & EPOLLOUT) != 0) flush();
+        // Both directions are over. Without this a full socket would wait for room that never
+        // comes, and be told of the hang-up all the time.
+        if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !deaf_) end_sending("it has closed");
         if ((events & ~uint32_t{EPOLLOUT}) != 0) readable_ = true;
     }
     const bool served = serve();
@@ -138,7 +155,7 @@ Result<void> Channel::send(std::span<const std::byte> bytes, std::vector<Outgoin
     bool over = false;
     {
         const std::scoped_lock lock(mutex_);
-        if (!is_live())
+        if (!takes_bytes())
             return fail(ErrorCode::kClosed, "Context {} has no connection to send to.", context_);
         if (bytes.empty()) {
             if (files.empty()) return {};
@@ -151,17 +168,16 @@ Result<void> Channel::send(std::span<const std::byte> bytes, std::vector<Outgoin
             const size_t count = std::min(files.size(), fds.size());
             for (size_t i = 0; i < count; ++i) fds[i] = files[i].fd;
             auto result = send_some(socket_->fd(), bytes, std::span(fds).first(count));
-            if (!result)
-                end_locked(result.error().message);
-            else
+            if (result)
                 sent = *result;
+            else
+                end_sending(result.error().message);
             if (sent == bytes.size()) return {};
         }
-        if (is_live()) {
+        if (takes_bytes())
             keep(bytes.subspan(sent), sent == 0 ? std::span(files) : std::span<OutgoingFile>());
-            update_interest();
-        }
-        over = !is_live();
+        update_interest();
+        over = !takes_bytes();
     }
     if (over) static_cast<void>(serve());
     return {};
@@ -193,13 +209,13 @@ void Channel::keep(std::span<const std::byte> bytes, std::span<OutgoingFile> fil
 }
 
 void Channel::flush() {
-    while (is_live() && !unsent_.empty()) {
+    while (takes_bytes() && !unsent_.empty()) {
         Unsent& unsent = unsent_.front();
         std::array<int, kManyIdentifiers> fds;
         for (size_t i = 0; i < unsent.files.size(); ++i) fds[i] = unsent.files[i].get();
         const auto sent = send_some(socket_->fd(), std::span(unsent.bytes).subspan(unsent.sent),
                                     std::span(fds).first(unsent.files.size()));
-        if (!sent) return end_locked(sent.error().message);
+        if (!sent) return end_sending(sent.error().message);
         if (*sent == 0) return;
         unsent_files_ -= unsent.files.size();
         unsent.files.clear();
@@ -259,6 +275,7 @@ bool Channel::receive() {
     }
     if (!*received) {
         readable_ = false;
+        update_interest();
         return false;
     }
     const size_t size = **received;

@@ -85,6 +85,10 @@ class Channel : public std::enable_shared_from_this<Channel> {
     void end(std::string_view why);
     void end_locked(std::string_view why);
     [[nodiscard]] bool is_live() const { return socket_ != nullptr; }
+    [[nodiscard]] bool takes_bytes() const { return is_live() && !deaf_; }
+    /// The host takes no more; what it said before is still to be read.
+    void end_sending(std::string_view why);
+    void drop_unsent();
     void update_interest();
     void flush();
     void keep(std::span<const std::byte> bytes, std::span<OutgoingFile> files);
@@ -125,6 +129,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     std::shared_ptr<WatchedFd> socket_;  ///< null: not connected, or dead
     Budget::Charge socket_charge_;
     bool dead_ = false;      ///< there was a connection, or an attempt
+    bool deaf_ = false;      ///< the host takes nothing more from the socket
     bool readable_ = false;  ///< there was something to read and nobody who asked
     std::deque<Unsent> unsent_;
     size_t unsent_bytes_ = 0;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes and files both ways, and every way in which a connection ends.
+#include <sys/resource.h>
+
+#include <chrono>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -154,6 +157,53 @@ TEST_F(ChannelTest, WhatWasSaidBeforeTheEndComesBeforeIt) {
     connect();
     say("last words");
     compositor.reset();
+    EXPECT_EQ(text_of(next_message().bytes), "last words");
+    EXPECT_TRUE(is_end(next_message()));
+}
+
+/// wl_display.error is told and the connection closed; the guest may have sent before it reads
+/// that.
+TEST_F(ChannelTest, WhatWasSaidBeforeTheEndComesAlsoToWhoSendsFirst) {
+    connect();
+    say("error");
+    compositor.reset();
+    static_cast<void>(submit(send("too late")));
+    EXPECT_EQ(text_of(next_message().bytes), "error");
+    EXPECT_TRUE(is_end(next_message()));
+    EXPECT_FALSE(submit(send("still too late")));
+}
+
+TEST_F(ChannelTest, ACompositorThatOnlyListensNoMoreIsStillHeard) {
+    connect();
+    ASSERT_EQ(::shutdown(compositor.get(), SHUT_RD), 0);
+    const uint64_t ticket = poll();
+    static_cast<void>(submit(send("to nobody")));
+    EXPECT_FALSE(submit(send("to nobody")));
+    say("news");
+    ASSERT_TRUE(wait_fence(ticket));
+    EXPECT_EQ(text_of(read_ring(ring_pages).bytes), "news");
+    compositor.reset();
+    EXPECT_TRUE(is_end(next_message()));
+}
+
+/// A hang-up is told all the time to who watches.
+TEST_F(ChannelTest, ACompositorThatShutsAFullConnectionCostsNoTime) {
+    connect();
+    say("last words");
+    const std::string text(3000, 'x');
+    for (int i = 0; i < 200; ++i) ASSERT_TRUE(submit(send(text)));
+    ASSERT_EQ(::shutdown(compositor.get(), SHUT_RDWR), 0);
+    ASSERT_TRUE(sink->run_until([&] { return !submit(send("x")); })) << "the hang-up is told";
+    const auto used = [] {
+        rusage usage{};
+        ::getrusage(RUSAGE_SELF, &usage);
+        return usage.ru_utime.tv_sec * 1'000'000 + usage.ru_utime.tv_usec +
+               usage.ru_stime.tv_sec * 1'000'000 + usage.ru_stime.tv_usec;
+    };
+    const auto before = used();
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    EXPECT_LT(used() - before, 300'000) << "us of processors";
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u) << "what waited is given up";
     EXPECT_EQ(text_of(next_message().bytes), "last words");
     EXPECT_TRUE(is_end(next_message()));
 }
