@@ -64,6 +64,12 @@ void Budget::Charge::release() {
     budget_.reset();
 }
 
+void Budget::Charge::reduce(uint64_t amount) {
+    if (amount >= amount_) return release();
+    budget_->used_[index_of(kind_)].fetch_sub(amount, std::memory_order_relaxed);
+    amount_ -= amount;
+}
+
 void Budget::Charge::add(Charge&& other) {
     if (amount_ == 0) {
         *this = std::move(other);

@@ -59,6 +59,8 @@ class Budget : public std::enable_shared_from_this<Budget> {
         }
         ~Charge() { release(); }
         void release();
+        /// Gives back a part; more than there is is all of it.
+        void reduce(uint64_t amount);
         /// Takes over what `other` holds, which is of the same budget and kind.
         void add(Charge&& other);
         [[nodiscard]] uint64_t amount() const { return amount_; }

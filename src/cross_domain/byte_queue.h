@@ -22,18 +22,19 @@ class ByteQueue {
     }
     [[nodiscard]] Result<void> add(std::span<const std::byte> bytes, Budget& budget) {
         Budget::Charge charge = SWEDE_TRY(budget.charge(BudgetKind::kHostBytes, bytes.size()));
-        // What was taken is dropped once it is the larger part: each byte moves once at most.
-        if (taken_ > bytes_.size() / 2) {
-            bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(taken_));
-            taken_ = 0;
-        }
         bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
         charge_.add(std::move(charge));
         return {};
     }
     void take(size_t count) {
         taken_ += count;
-        if (empty()) clear();
+        if (empty()) return clear();
+        // What was taken is dropped, with its memory and its charge, once it is the larger part: so
+        // each byte moves once at most, and a reader that never comes to the end holds no more than
+        // twice what waits.
+        if (taken_ < kLeastDropped || taken_ <= bytes_.size() / 2) return;
+        bytes_ = std::vector(bytes_.begin() + static_cast<ptrdiff_t>(taken_), bytes_.end());
+        charge_.reduce(std::exchange(taken_, 0));
     }
     void clear() {
         bytes_ = {};  // and its memory
@@ -42,6 +43,8 @@ class ByteQueue {
     }
 
   private:
+    static constexpr size_t kLeastDropped = 64 << 10;
+
     std::vector<std::byte> bytes_;
     size_t taken_ = 0;  ///< of bytes_
     Budget::Charge charge_;

@@ -78,6 +78,19 @@ TEST(Budget, AddedCharge_GoesWithTheOther) {
     EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u);
 }
 
+TEST(Budget, ReducedCharge_GivesBackAPart) {
+    const auto budget = with_limit(BudgetKind::kHostBytes, 100);
+    auto charge = budget->charge(BudgetKind::kHostBytes, 50);
+    ASSERT_TRUE(charge);
+    charge->reduce(20);
+    EXPECT_EQ(charge->amount(), 30u);
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 30u);
+    charge->reduce(31);
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u);
+    charge->reduce(1);
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u);
+}
+
 TEST(Budget, Charge_KeepsTheBudgetAlive) {
     auto budget = with_limit(BudgetKind::kResources, 1);
     const std::weak_ptr<Budget> watch = budget;

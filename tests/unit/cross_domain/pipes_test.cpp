@@ -169,6 +169,25 @@ TEST_F(PipesTest, TenMegabytesOutOfTheGuestToASlowReader) {
     EXPECT_TRUE(read_all(theirs.get()) == text);
 }
 
+TEST_F(PipesTest, AReaderThatIsAlwaysBehindHoldsWhatWaits) {
+    connect();
+    const auto [theirs, id] = copy();
+    const std::string text(32 << 10, 'x');
+    std::string got(text.size(), '\0');
+    size_t ahead = 0;
+    for (size_t passed = 0; passed < (50u << 20); passed += text.size()) {
+        ASSERT_TRUE(submit(write(id, text)));
+        if (++ahead <= 8) continue;  // of which the kernel's pipe takes two
+        for (size_t read = 0; read < text.size();) {
+            const ssize_t count = ::read(theirs.get(), got.data(), text.size() - read);
+            ASSERT_GT(count, 0);
+            read += static_cast<size_t>(count);
+        }
+        ASSERT_LT(budget->used(BudgetKind::kHostBytes), 1u << 20) << passed;
+    }
+    destroy_context();
+}
+
 TEST_F(PipesTest, AReaderThatGoesIsNoSignal) {
     connect();
     auto [theirs, id] = copy();
