@@ -26,6 +26,9 @@ using rutabaga::ContextId;
 /// requests waiting, which are small; one that takes no more is dead.
 constexpr size_t kMaxUnsentBytes = size_t{4} << 20;
 constexpr size_t kMaxUnsentFiles = 1024;
+/// Small messages share an entry up to this size: an entry goes once all of it is sent, so one that
+/// always grew would never go.
+constexpr size_t kUnsentEntry = 64 << 10;
 
 using Message = std::array<std::byte, kMaxMessage>;
 
@@ -189,8 +192,19 @@ void Channel::keep(std::span<const std::byte> bytes, std::span<OutgoingFile> fil
         unsent_files_ + files.size() > kMaxUnsentFiles)
         return end_locked(fmt::format("{} bytes and {} files wait and the host does not read",
                                       unsent_bytes_, unsent_files_));
-    auto charge = budget_->charge(BudgetKind::kHostBytes, bytes.size());
+    // Files go with the first byte of an entry; bytes without any may follow those of others.
+    const bool joins = files.empty() && !unsent_.empty() &&
+                       unsent_.back().bytes.size() + bytes.size() <= kUnsentEntry;
+    auto charge =
+        budget_->charge(BudgetKind::kHostBytes, bytes.size() + (joins ? 0 : sizeof(Unsent)));
     if (!charge) return end_locked(charge.error().message);
+    if (joins) {
+        Unsent& last = unsent_.back();
+        last.bytes.insert(last.bytes.end(), bytes.begin(), bytes.end());
+        last.charge.add(*std::move(charge));
+        unsent_bytes_ += bytes.size();
+        return;
+    }
     auto files_charge = budget_->charge(BudgetKind::kFiles, files.size());
     if (!files_charge) return end_locked(files_charge.error().message);
     Unsent unsent;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes and files both ways, and every way in which a connection ends.
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <chrono>
@@ -254,6 +255,26 @@ TEST_F(ChannelTest, FilesOfALateReaderKeepTheirPlace) {
     std::vector<UniqueFd> fds;
     EXPECT_EQ(hear(all.size(), &fds), all);
     EXPECT_EQ(fds.size(), 20u);
+}
+
+TEST_F(ChannelTest, SmallMessagesThatWaitCostWhatIsChargedForThem) {
+    connect();
+    const auto held = [] {
+        const struct mallinfo2 info = ::mallinfo2();
+        return info.uordblks + info.hblkhd;
+    };
+    const size_t before = held();
+    std::string all;
+    for (int i = 0; i < 100'000; ++i) {
+        const std::string text(1, static_cast<char>('a' + i % 26));
+        all += text;
+        ASSERT_TRUE(submit(send(text)));
+    }
+    EXPECT_GT(budget->used(BudgetKind::kHostBytes), 90'000u);
+    EXPECT_LT(budget->used(BudgetKind::kHostBytes), 200'000u);
+    EXPECT_LT(held(), before + 1'000'000) << "nothing in builds with a sanitizer";
+    EXPECT_TRUE(hear(all.size()) == all);
+    ASSERT_TRUE(sink->run_until([&] { return budget->used(BudgetKind::kHostBytes) == 0; }));
 }
 
 TEST_F(ChannelTest, ARingThatGoesEndsTheChannel) {
