@@ -11,8 +11,9 @@ struct MemoryFile {
     uint64_t size = 0;  ///< bytes, as it is now
     bool is_dma_buf = false;
     bool writable = false;  ///< mmap() for writing is not refused
-    /// A mapping of it has its pages and keeps them: a dma-buf, or sealed against shrinking. Not a
-    /// file of huge pages: there may be none left when the mapping is read.
+    /// A mapping of it cannot lose its pages: a dma-buf, or sealed against shrinking and not of
+    /// huge pages. The seal lets its owner punch holes, which other memory fills with zeroes; a
+    /// hole of huge pages is SIGBUS while the pool is empty.
     bool steady = false;
 };
 
