@@ -188,15 +188,15 @@ Result<HostBlob::Adopted> Context::create_blob(const rutabaga::BlobRequest& requ
     if (request.blob_id > ~uint32_t{0})
         return fail(ErrorCode::kInvalidParameter, "There is no blob {:#x}.", request.blob_id);
     auto source = SWEDE_TRY(channel_->take_blob(static_cast<uint32_t>(request.blob_id)));
+    const auto shown = options_.window ? HostBlob::Shown::kInWindow : HostBlob::Shown::kItself;
     if (auto* const file = std::get_if<ReceivedFile>(&source))
-        return HostBlob::adopt(std::move(*file), request.size, budget_);
+        return HostBlob::adopt(std::move(*file), request.size, shown, budget_);
     const Image& image = std::get<Image>(source);
     const uint64_t size = image.requirements.size;
     if (request.size != size)
         return fail(ErrorCode::kInvalidParameter, "Image {} takes {} bytes, not {}.",
                     request.blob_id, size, request.size);
     if (options_.window || !options_.images || is_pool(image.request)) {
-        const auto shown = options_.window ? HostBlob::Shown::kInWindow : HostBlob::Shown::kItself;
         return HostBlob::Adopted{SWEDE_TRY(HostBlob::create(size, shown, budget_)), {}};
     }
     Budget::Charge bytes = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, size));

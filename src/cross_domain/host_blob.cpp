@@ -45,7 +45,7 @@ Result<std::shared_ptr<HostBlob>> HostBlob::of_image(ImageMemory image, uint64_t
     return blob;
 }
 
-Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
+Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size, Shown shown,
                                           const std::shared_ptr<Budget>& budget) {
     const auto available = page_align(file.memory.size);
     const auto pages = page_align(size);
@@ -53,10 +53,15 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
         return fail(ErrorCode::kInvalidParameter,
                     "A blob of {} bytes is not in a file of the host of {}.", size,
                     file.memory.size);
+    if (shown == Shown::kInWindow && file.memory.is_dma_buf)
+        return fail(ErrorCode::kUnsupported, "A dma-buf of the host cannot be copied.");
     const uint32_t read_only = wire::kMapCacheCached | wire::cross_domain::kMapAccessRead;
     // A keymap ends inside its last page, and QEMU 11.1 refuses to map that: "backing store size
     // 0x1388 is too small for 'size' option 0x2000".
     const bool whole = *pages <= file.memory.size;
+    if (*pages > kMaxCopy && (shown == Shown::kInWindow || !file.memory.steady || !whole))
+        return fail(ErrorCode::kOutOfMemory, "{} bytes are too many to copy ({}).", *pages,
+                    kMaxCopy);
     if (file.memory.steady && whole) {
         std::shared_ptr<HostBlob> blob(new HostBlob(std::move(file.fd), *pages,
                                                     file.memory.writable ? kOwnMapInfo : read_only,
@@ -64,9 +69,6 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size,
         blob->files_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, 1));
         return Adopted{std::move(blob), {}};
     }
-    if (*pages > kMaxCopy)
-        return fail(ErrorCode::kOutOfMemory, "{} bytes are too many to copy ({}).", *pages,
-                    kMaxCopy);
     auto blob = SWEDE_TRY(create(*pages, Shown::kItself, budget));
     blob->map_info_ = read_only;  // what the guest wrote would reach nobody
     return Adopted{std::move(blob), std::move(file.fd)};
@@ -88,14 +90,16 @@ Result<rutabaga::SharedMemory> HostBlob::share() const {
     return memory;
 }
 
-void HostBlob::enter_window(UniqueFd window, uint64_t offset, UniqueFd sent) {
+void HostBlob::enter_window(UniqueFd window, uint64_t offset, UniqueFd sent, Budget::Charge files) {
     window_ = std::move(window);
+    window_files_ = std::move(files);
     window_offset_ = offset;
     if (shown_ == Shown::kInWindow) sent_ = std::move(sent);
 }
 
 void HostBlob::leave_window() {
     window_.reset();
+    window_files_.release();
     if (shown_ == Shown::kInWindow) sent_.reset();
     blank_ = false;
 }

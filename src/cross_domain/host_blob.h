@@ -45,8 +45,9 @@ class HostBlob {
     };
     /// The peer's memory itself when it is steady; else room for a copy of it, since a mapping of a
     /// file that its owner truncates ends who reads it. `size` is what the guest asks for, at most
-    /// the file's in whole pages.
-    [[nodiscard]] static Result<Adopted> adopt(ReceivedFile file, uint64_t size,
+    /// the file's in whole pages. kInWindow: the guest will see a copy of it in a static window,
+    /// which is refused now where none will be made.
+    [[nodiscard]] static Result<Adopted> adopt(ReceivedFile file, uint64_t size, Shown shown,
                                                const std::shared_ptr<Budget>& budget);
 
     [[nodiscard]] uint64_t size() const { return size_; }  ///< bytes, whole pages
@@ -61,8 +62,8 @@ class HostBlob {
     [[nodiscard]] bool is_blank() const { return blank_; }
 
     /// The bytes are in the window now, at `offset` of it; `sent` is what the peer is to have, and
-    /// empty where it has its own file.
-    void enter_window(UniqueFd window, uint64_t offset, UniqueFd sent);
+    /// empty where it has its own file; `files` is what `window` is charged with.
+    void enter_window(UniqueFd window, uint64_t offset, UniqueFd sent, Budget::Charge files);
     /// The bytes are in the file again.
     void leave_window();
     [[nodiscard]] bool is_placed() const { return static_cast<bool>(window_); }
@@ -83,6 +84,7 @@ class HostBlob {
     bool blank_ = false;
     Budget::Charge bytes_;
     Budget::Charge files_;
+    Budget::Charge window_files_;
 };
 
 }  // namespace swede::cross_domain

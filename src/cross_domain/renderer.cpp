@@ -20,6 +20,10 @@ using rutabaga::Completion;
 using rutabaga::ContextId;
 using rutabaga::ResourceId;
 
+/// Until a copy is done it has both files. One out of the window is not refused for them, since
+/// bytes would be lost: each blob has one at most.
+constexpr uint64_t kFilesOfCopy = 2;
+
 rutabaga::Capset make_capset(const Options& options) {
     wire::cross_domain::Capset data{};
     data.version = wire::cross_domain::kCapsetDataVersion;
@@ -171,14 +175,16 @@ void CrossDomainRenderer::create_blob(ContextId id, ResourceId resource,
         blobs_.insert_or_assign(resource, blob);
         return done(info);
     }
-    copy_later(
-        *reactor_, {std::move(made->source), 0}, {blob->duplicate_file(), 0}, blob->size(),
-        cancelled_,
-        later([this, resource, blob, info, done = std::move(done)](Result<void> copied) mutable {
-            if (!copied) return done(std::unexpected(std::move(copied).error()));
-            blobs_.insert_or_assign(resource, blob);
-            done(info);
-        }));
+    auto files = budget_->charge(BudgetKind::kFiles, kFilesOfCopy);
+    if (!files) return done(std::unexpected(std::move(files).error()));
+    copy_later(*reactor_, {std::move(made->source), 0}, {blob->duplicate_file(), 0}, blob->size(),
+               cancelled_,
+               later([this, resource, blob, info, files = *std::move(files),
+                      done = std::move(done)](Result<void> copied) mutable {
+                   if (!copied) return done(std::unexpected(std::move(copied).error()));
+                   blobs_.insert_or_assign(resource, blob);
+                   done(info);
+               }));
 }
 
 void CrossDomainRenderer::create_3d(ResourceId resource, const wire::ResourceCreate3d&,
@@ -216,25 +222,29 @@ void CrossDomainRenderer::place_blob(ResourceId resource, const rutabaga::Window
                          "The renderer has no resource {} for {:#x} bytes of the window.", resource,
                          range.size));
     const std::shared_ptr<HostBlob> blob = found->second;
+    auto files = budget_->charge(BudgetKind::kFiles, 1);
+    if (!files) return done(std::unexpected(std::move(files).error()));
     auto sent = make_sent(*blob, range);
     if (!sent) return done(std::unexpected(std::move(sent).error()));
     UniqueFd window(::fcntl(range.fd, F_DUPFD_CLOEXEC, 0));
-    UniqueFd copied_to = window.duplicate();
-    UniqueFd file = blob->duplicate_file();
-    if (!window || !copied_to || !file) return done(fail_errno("Cannot place a blob", errno));
-    auto enter = [blob, window = std::move(window), offset = range.offset,
-                  sent = *std::move(sent)]() mutable {
-        blob->enter_window(std::move(window), offset, std::move(sent));
-    };
+    if (!window) return done(fail_errno("Cannot place a blob", errno));
     if (blob->is_blank()) {
-        enter();
+        blob->enter_window(std::move(window), range.offset, *std::move(sent), *std::move(files));
         return done({});
     }
+    auto files_of_copy = budget_->charge(BudgetKind::kFiles, kFilesOfCopy);
+    if (!files_of_copy) return done(std::unexpected(std::move(files_of_copy).error()));
+    UniqueFd copied_to = window.duplicate();
+    UniqueFd file = blob->duplicate_file();
+    if (!copied_to || !file) return done(fail_errno("Cannot place a blob", errno));
     copy_later(
         *reactor_, {std::move(file), 0}, {std::move(copied_to), range.offset}, blob->size(),
         cancelled_,
-        later([enter = std::move(enter), done = std::move(done)](Result<void> copied) mutable {
-            if (copied) enter();
+        later([blob, window = std::move(window), offset = range.offset, sent = *std::move(sent),
+               files = *std::move(files), files_of_copy = *std::move(files_of_copy),
+               done = std::move(done)](Result<void> copied) mutable {
+            if (copied)
+                blob->enter_window(std::move(window), offset, std::move(sent), std::move(files));
             done(std::move(copied));
         }));
 }

@@ -154,6 +154,40 @@ TEST_F(WindowTest, WhatDoesNotFitOrCannotBeMadeIsRefused) {
     destroy_blob(60);
 }
 
+/// One that is steady is no blob to be mapped itself here.
+TEST_F(WindowTest, WhatIsTooLargeToCopyIsRefused) {
+    for (const uint64_t size : {uint64_t{64} << 20, (uint64_t{64} << 20) + 4096}) {
+        const UniqueFd file = create_memfd("large", size).value();
+        say("m", {file.get()});
+        const auto made = create_blob(60, next_message().identifiers.at(0)[0], size);
+        EXPECT_EQ(bool(made), size == 64 << 20);
+        if (made) destroy_blob(60);
+    }
+}
+
+TEST_F(WindowTest, EveryFileOfABlobIsCounted) {
+    const uint64_t before = budget->used(BudgetKind::kFiles);
+    const uint32_t size = make_pool(60, 4096);
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), before + 2) << "its own, and one for the peer";
+    ASSERT_TRUE(place(60, 0, size));
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), before + 3) << "the window";
+    ASSERT_TRUE(displace(60));
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), before + 2);
+    // A copy has both of its files until it is done.
+    std::optional<Result<void>> answer;
+    renderer->place_blob(60, {window.get(), 0, size},
+                         {sink, [&](Result<void> result) { answer = std::move(result); }});
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), before + 5);
+    ASSERT_TRUE(sink->run_until([&] { return answer.has_value(); }));
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), before + 3);
+    const auto rest =
+        budget->charge(BudgetKind::kFiles, budget->limit(BudgetKind::kFiles) - before - 3);
+    ASSERT_TRUE(rest);
+    ASSERT_TRUE(displace(60));
+    EXPECT_FALSE(place(60, 0, 4096)) << "no file is left to copy with";
+    destroy_blob(60);
+}
+
 /// The next guest owns the window's pages then.
 TEST_F(WindowTest, NothingIsCopiedAfterAReset) {
     constexpr uint64_t kSize = 48 << 20;
