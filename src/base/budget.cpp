@@ -70,6 +70,19 @@ void Budget::Charge::reduce(uint64_t amount) {
     amount_ -= amount;
 }
 
+Budget::Charge Budget::Charge::split(uint64_t amount) {
+    Charge part;
+    if (amount >= amount_) {
+        part = std::move(*this);
+        return part;
+    }
+    part.budget_ = budget_;
+    part.kind_ = kind_;
+    part.amount_ = amount;
+    amount_ -= amount;
+    return part;
+}
+
 void Budget::Charge::add(Charge&& other) {
     if (amount_ == 0) {
         *this = std::move(other);

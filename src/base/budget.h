@@ -61,6 +61,8 @@ class Budget : public std::enable_shared_from_this<Budget> {
         void release();
         /// Gives back a part; more than there is is all of it.
         void reduce(uint64_t amount);
+        /// A part of what it holds, as a charge of its own; at most all of it.
+        [[nodiscard]] Charge split(uint64_t amount);
         /// Takes over what `other` holds, which is of the same budget and kind.
         void add(Charge&& other);
         [[nodiscard]] uint64_t amount() const { return amount_; }

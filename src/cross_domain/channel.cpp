@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "cross_domain/stream_socket.h"
 
@@ -29,6 +30,10 @@ constexpr size_t kMaxUnsentFiles = 1024;
 /// Small messages share an entry up to this size: an entry goes once all of it is sent, so one that
 /// always grew would never go.
 constexpr size_t kUnsentEntry = 64 << 10;
+
+/// What connections leave to be closed may be charged to nobody; with more than this there is no
+/// new one. Of the whole process.
+constexpr size_t kMaxToClose = 1024;
 
 using Message = std::array<std::byte, kMaxMessage>;
 
@@ -52,13 +57,16 @@ void Channel::set_dialect(const Dialect& dialect) {
 
 void Channel::connect(UniqueFd socket) {
     auto charge = budget_->charge(BudgetKind::kFiles, 1);
-    if (!charge) return end(charge.error().message);
+    if (!charge || files_to_close() > kMaxToClose) {
+        hang_up(std::move(socket));
+        return end(charge ? "too many files of peers wait to be closed"
+                          : std::string_view(charge.error().message));
+    }
     const std::scoped_lock lock(mutex_);
     dead_ = false;
     deaf_ = false;
     readable_ = false;
-    socket_charge_ = *std::move(charge);
-    socket_ = std::make_shared<WatchedFd>(reactor_, std::move(socket),
+    socket_ = std::make_shared<WatchedFd>(reactor_, PeerFile(std::move(socket), *std::move(charge)),
                                           [weak = weak_from_this()](uint32_t events) {
                                               if (const auto self = weak.lock())
                                                   self->on_socket(events);
@@ -81,7 +89,6 @@ void Channel::end_locked(std::string_view why) {
     dead_ = true;
     if (socket_) socket_->stop();
     socket_.reset();
-    socket_charge_.release();
     drop_unsent();
 }
 
@@ -105,7 +112,7 @@ void Channel::close() {
     end_locked("the context is destroyed");
     closed_ = true;
     asking_.clear();
-    part_files_.clear();
+    drop_parts();
     reading_.clear();
     items_.for_each_pipe([](HostPipe& pipe) {
         if (pipe.fd) pipe.fd->stop();
@@ -281,9 +288,9 @@ bool Channel::next_message() {
 bool Channel::receive() {
     Message message;
     const uint32_t start = send_receive_size(dialect_.max_identifiers);
-    received_.clear();
     const auto received = receive_some(socket_->fd(), std::span(message).subspan(start), received_);
     if (!received) {
+        drop_received();
         end_locked(received.error().message);
         return false;
     }
@@ -297,6 +304,13 @@ bool Channel::receive() {
         end_locked("the host closed it");
         return false;
     }
+    auto charge = budget_->charge(BudgetKind::kFiles, received_.size());
+    if (!charge) {
+        drop_received();
+        end_locked(charge.error().message);
+        return false;
+    }
+    received_charge_.add(*std::move(charge));
     if (received_.size() > dialect_.max_identifiers) {
         const auto bytes = std::span(message).subspan(start, size);
         part_bytes_.assign(bytes.begin(), bytes.end());
@@ -306,7 +320,7 @@ bool Channel::receive() {
         return next_part();
     }
     write_receive(message, size, received_);
-    received_.clear();
+    drop_received();
     return true;
 }
 
@@ -327,18 +341,29 @@ bool Channel::next_part() {
     std::memcpy(message.data() + send_receive_size(dialect_.max_identifiers),
                 part_bytes_.data() + part_taken_, now);
     part_taken_ += now;
-    received_.clear();
     for (size_t i = 0; i < count; ++i) {
         received_.push_back(std::move(part_files_.front()));
         part_files_.pop_front();
     }
     write_receive(message, now, received_);
-    received_.clear();
+    drop_received();
     if (part_files_.empty()) drop_parts();
     return true;
 }
 
+/// A peer's file is closed elsewhere until it is known what it is.
+void Channel::close_received(UniqueFd file) {
+    if (file) close_elsewhere(std::move(file), received_charge_.split(1));
+}
+
+/// Those that got no identifier.
+void Channel::drop_received() {
+    for (UniqueFd& file : received_) close_received(std::move(file));
+    received_.clear();
+}
+
 void Channel::drop_parts() {
+    for (UniqueFd& file : part_files_) close_received(std::move(file));
     part_files_.clear();
     part_bytes_.clear();
     part_taken_ = 0;
@@ -378,13 +403,13 @@ void Channel::write_ring(std::span<const std::byte> message) {
 
 /// Gives the guest an id for what its compositor sent.
 Result<void> Channel::identify(UniqueFd fd, uint32_t& id, uint32_t& type, uint32_t& size) {
+    Budget::Charge charge = received_charge_.split(1);
     ReceivedFile file = look_at(std::move(fd));
     if (file.kind == FileKind::kMemory) {
         // The field has 32 bits; a guest may still make a larger blob of it.
         constexpr uint64_t kMostPages = ~uint32_t{0} & ~uint64_t{4095};
         size = static_cast<uint32_t>(std::min(file.memory.size, kMostPages));
         type = static_cast<uint32_t>(IdentifierType::kVirtgpuBlob);
-        Budget::Charge charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
         id = SWEDE_TRY(items_.add(ReceivedMemory{std::move(file), std::move(charge)}));
         return {};
     }
@@ -392,13 +417,16 @@ Result<void> Channel::identify(UniqueFd fd, uint32_t& id, uint32_t& type, uint32
     // to do with a pipe, and some end on a word they do not know.
     type = static_cast<uint32_t>(IdentifierType::kWritePipe);
     auto pipe = std::make_shared<HostPipe>();
-    pipe->charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));  // also of one without a file
     if (file.kind == FileKind::kOther) {
+        close_elsewhere(std::move(file.fd), std::move(charge));
+        // The id is counted too.
+        pipe->charge = SWEDE_TRY(budget_->charge(BudgetKind::kFiles, 1));
         log_.warn("Context {} gets a file that no guest can use; it is a closed pipe there.",
                   context_);
         id = SWEDE_TRY(items_.add(pipe));
         return {};
     }
+    pipe->charge = std::move(charge);
     pipe->is_event = file.kind == FileKind::kEvent;
     pipe->own_description = file.own_description;
     if (pipe->is_event && dialect_.event_type != 0) type = dialect_.event_type;

@@ -98,6 +98,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
     [[nodiscard]] bool receive();
     [[nodiscard]] bool next_part();
     void drop_parts();
+    void drop_received();
+    void close_received(UniqueFd file);
     [[nodiscard]] bool read_pipes();
     [[nodiscard]] bool read_pipe(uint32_t id, HostPipe& pipe);
     void write_receive(std::span<std::byte> message, size_t bytes, std::span<UniqueFd> files);
@@ -127,10 +129,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
     std::vector<uint64_t> asking_;  ///< tickets of fences that ask for a message; seldom two
 
     std::shared_ptr<WatchedFd> socket_;  ///< null: not connected, or dead
-    Budget::Charge socket_charge_;
-    bool dead_ = false;      ///< there was a connection, or an attempt
-    bool deaf_ = false;      ///< the host takes nothing more from the socket
-    bool readable_ = false;  ///< there was something to read and nobody who asked
+    bool dead_ = false;                  ///< there was a connection, or an attempt
+    bool deaf_ = false;                  ///< the host takes nothing more from the socket
+    bool readable_ = false;              ///< there was something to read and nobody who asked
     std::deque<Unsent> unsent_;
     size_t unsent_bytes_ = 0;
     size_t unsent_files_ = 0;
@@ -140,6 +141,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     size_t part_taken_ = 0;
     std::deque<UniqueFd> part_files_;
     std::vector<UniqueFd> received_;  ///< of the call; kept for its memory
+    Budget::Charge received_charge_;  ///< of both
 
     std::vector<uint32_t> reading_;  ///< ids of pipes the guest reads, in turn
     size_t next_reading_ = 0;

@@ -48,6 +48,7 @@ void WatchedFd::stop() {
         self->watch_.reset();
         self->callback_ = nullptr;
         self->fd_.reset();
+        self->connection_.hang_up();
     });
 }
 
@@ -60,7 +61,7 @@ void WatchedFd::apply() {
     }
     if (watch_) return watch_.set_events(events);
     if (events == 0) return;
-    auto watch = reactor_.loop_->watch(fd_.get(), events, [weak = weak_from_this()](uint32_t told) {
+    auto watch = reactor_.loop_->watch(fd(), events, [weak = weak_from_this()](uint32_t told) {
         if (const auto self = weak.lock()) self->on_events(told);
     });
     if (!watch) {  // out of memory: as if the peer had gone

@@ -9,6 +9,7 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/file_closer.h"
 #include "base/result.h"
 #include "cross_domain/event_signaller.h"
 
@@ -49,13 +50,17 @@ class WatchedFd : public std::enable_shared_from_this<WatchedFd> {
     /// `fd` is used only by calls that do not wait. Not watched before the first want().
     WatchedFd(Reactor& reactor, UniqueFd fd, Callback callback)
         : reactor_(reactor), fd_(std::move(fd)), callback_(std::move(callback)) {}
+    /// A connection to a peer. Closing it may wait, as files that lie unread in it are closed too:
+    /// so stop() hangs it up, and it is closed elsewhere.
+    WatchedFd(Reactor& reactor, PeerFile connection, Callback callback)
+        : reactor_(reactor), connection_(std::move(connection)), callback_(std::move(callback)) {}
 
-    [[nodiscard]] int fd() const { return fd_.get(); }
+    [[nodiscard]] int fd() const { return fd_ ? fd_.get() : connection_.get(); }
     /// EPOLLIN, EPOLLOUT or both; 0 pauses. Cheap when nothing changes.
     void want(uint32_t events);
     [[nodiscard]] uint32_t wanted() const { return wanted_; }
-    /// Nobody uses it any more. No callback begins, and the fd is closed, once the reactor has come
-    /// to what is posted now.
+    /// Nobody uses it any more. No callback begins, and the fd is closed or hung up, once the
+    /// reactor has come to what is posted now.
     void stop();
 
   private:
@@ -65,7 +70,8 @@ class WatchedFd : public std::enable_shared_from_this<WatchedFd> {
 
     Reactor& reactor_;
     UniqueFd fd_;
-    Callback callback_;  ///< reactor's thread
+    PeerFile connection_;  ///< in place of fd_
+    Callback callback_;    ///< reactor's thread
     std::atomic<uint32_t> wanted_ = 0;
     std::atomic<bool> stopped_ = false;
     bool hung_up_ = false;    ///< told while nobody wanted to know; reactor's thread

@@ -26,7 +26,8 @@ struct ReceivedFile {
 };
 
 /// Looks at a hostile peer's file without a call that could wait: no stat that asks a server (FUSE,
-/// NFS), no read. A pipe is opened anew, so that it is ours how writing to it waits.
+/// NFS), no read. Closing what is of kind kOther may wait. A pipe is opened anew, so that it is
+/// ours how writing to it waits.
 [[nodiscard]] ReceivedFile look_at(UniqueFd fd);
 
 }  // namespace swede::cross_domain

@@ -74,7 +74,8 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
     [[nodiscard]] Result<UniqueFd> file_of(const rutabaga::SharedMemory& memory) const;
     void keep_foreign(rutabaga::ResourceId resource, Attachment& attachment,
                       const rutabaga::SharedMemory& memory);
-    /// Answers once the reactor has closed what was closed before.
+    /// Answers once the reactor has hung up what was closed before: peers' files may still be on
+    /// their way to be closed (base/file_closer.h).
     void when_closed(rutabaga::Completion<> done);
     /// `function` (void(Result<void>)) runs on the device thread; when this is gone or was reset,
     /// with an error.

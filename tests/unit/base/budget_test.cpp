@@ -91,6 +91,22 @@ TEST(Budget, ReducedCharge_GivesBackAPart) {
     EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 0u);
 }
 
+TEST(Budget, SplitCharge_IsHeldByBoth) {
+    const auto budget = with_limit(BudgetKind::kHostBytes, 100);
+    auto charge = budget->charge(BudgetKind::kHostBytes, 50);
+    ASSERT_TRUE(charge);
+    auto part = charge->split(20);
+    EXPECT_EQ(part.amount(), 20u);
+    EXPECT_EQ(charge->amount(), 30u);
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 50u);
+    part.release();
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 30u);
+    part = charge->split(31);
+    EXPECT_EQ(part.amount(), 30u);
+    EXPECT_EQ(charge->split(1).amount(), 0u) << "nothing is left";
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), 30u);
+}
+
 TEST(Budget, Charge_KeepsTheBudgetAlive) {
     auto budget = with_limit(BudgetKind::kResources, 1);
     const std::weak_ptr<Budget> watch = budget;

@@ -299,6 +299,7 @@ TEST_F(ChannelTest, AResetClosesAll) {
     ASSERT_TRUE(create_blob(50, requirements.blob_id, requirements.size));
     EXPECT_TRUE(wait_for([&](auto done) { renderer->reset(std::move(done)); }));
     EXPECT_TRUE(is_closed_for_compositor());
+    EXPECT_TRUE(all_closed());
     EXPECT_EQ(budget->used(BudgetKind::kFiles), 0u);
     connect();
 }
@@ -472,10 +473,25 @@ TEST_F(ChannelTest, FilesNoGuestKnowsAreCounted) {
     start({{{ChannelType::kWayland, listener.path()}}});
     connect();
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    say("abcd", std::vector<int>(4, null.get()));
-    EXPECT_EQ(next_message().identifiers.size(), 4u);
-    say("e", {null.get()});
+    for (int i = 0; i < 3; ++i) {
+        say("a", {null.get()});
+        EXPECT_EQ(next_message().identifiers.size(), 1u);
+        EXPECT_TRUE(all_closed());
+        EXPECT_EQ(budget->used(BudgetKind::kFiles), i + 2u);
+    }
+    say("e", {null.get()});  // until it is closed it is a file as well
     EXPECT_TRUE(is_end(next_message()));
+}
+
+TEST_F(ChannelTest, FilesThatAreStillToBeToldAreCounted) {
+    connect();
+    const UniqueFd file = memory_file("x", F_SEAL_SHRINK);
+    say("0123456789", std::vector<int>(100, file.get()));
+    EXPECT_EQ(next_message().identifiers.size(), 28u);
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), 101u);
+    destroy_context();
+    EXPECT_TRUE(all_closed());
+    EXPECT_EQ(budget->used(BudgetKind::kFiles), 0u);
 }
 
 TEST_F(ChannelTest, MemoryOfOthersIsCounted) {

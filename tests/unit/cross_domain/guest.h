@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file_closer.h"
 #include "cross_domain/renderer.h"
 #include "cross_domain/stream_socket.h"
 #include "unit/rutabaga/guest_pages.h"
@@ -126,12 +127,18 @@ struct CrossDomainTest : ::testing::Test {
     CrossDomainTest() { start({{{ChannelType::kWayland, listener.path()}}}); }
     ~CrossDomainTest() override {
         renderer.reset();
+        EXPECT_TRUE(all_closed());
         for (size_t kind = 0; kind < Budget::kKinds; ++kind)
             EXPECT_EQ(budget->used(static_cast<BudgetKind>(kind)), 0u)
                 << name_of(static_cast<BudgetKind>(kind));
     }
     void start(Options options) {
         renderer = *CrossDomainRenderer::create(std::move(options), sink, budget);
+    }
+
+    /// Once nothing of peers is left to be closed.
+    [[nodiscard]] bool all_closed() {
+        return sink->run_until([] { return files_to_close() == 0; });
     }
 
     /// Calls that answer through a Completion.

@@ -256,6 +256,7 @@ TEST_F(PipesTest, AnEndedContextLeavesNoPipe) {
     ASSERT_EQ(::poll(&poll, 1, 60'000), 1);
     EXPECT_NE(poll.revents & POLLERR, 0) << "nobody reads any more";
     EXPECT_EQ(read_all(reader.get()), "");
+    EXPECT_TRUE(all_closed());
     EXPECT_EQ(budget->used(BudgetKind::kFiles), 0u);
 }
 
