@@ -199,12 +199,10 @@ Result<HostBlob::Adopted> Context::create_blob(const rutabaga::BlobRequest& requ
     if (options_.window || !options_.images || is_pool(image.request)) {
         return HostBlob::Adopted{SWEDE_TRY(HostBlob::create(size, shown, budget_)), {}};
     }
-    Budget::Charge bytes = SWEDE_TRY(budget_->charge(BudgetKind::kHostBytes, size));
     ImageMemory memory = SWEDE_TRY(options_.images->allocate(image.request, image.requirements));
-    return HostBlob::Adopted{
-        SWEDE_TRY(HostBlob::of_image(std::move(memory), size, image.requirements.map_info,
-                                     std::move(bytes), budget_)),
-        {}};
+    return HostBlob::Adopted{SWEDE_TRY(HostBlob::of_image(std::move(memory), size,
+                                                          image.requirements.map_info, budget_)),
+                             {}};
 }
 
 // --- the channel ---

@@ -22,24 +22,21 @@ Result<std::shared_ptr<HostBlob>> HostBlob::create(uint64_t size, Shown shown,
     const auto pages = page_align(size);
     if (!pages || *pages == 0)
         return fail(ErrorCode::kInvalidParameter, "A blob of {} bytes is not possible.", size);
-    Budget::Charge bytes = SWEDE_TRY(budget->charge(BudgetKind::kHostBytes, *pages));
     // In a window it has a second one, for the peer.
     Budget::Charge files =
         SWEDE_TRY(budget->charge(BudgetKind::kFiles, shown == Shown::kInWindow ? 2 : 1));
     std::shared_ptr<HostBlob> blob(
         new HostBlob(SWEDE_TRY(create_memfd(kImageName, *pages)), *pages, kOwnMapInfo, shown));
     blob->blank_ = shown == Shown::kInWindow;
-    blob->bytes_ = std::move(bytes);
     blob->files_ = std::move(files);
     return blob;
 }
 
 Result<std::shared_ptr<HostBlob>> HostBlob::of_image(ImageMemory image, uint64_t size,
-                                                     uint32_t map_info, Budget::Charge bytes,
+                                                     uint32_t map_info,
                                                      const std::shared_ptr<Budget>& budget) {
     std::shared_ptr<HostBlob> blob(
         new HostBlob(std::move(image.mapped), size, map_info, Shown::kItself));
-    blob->bytes_ = std::move(bytes);
     blob->files_ = SWEDE_TRY(budget->charge(BudgetKind::kFiles, image.sent ? 2 : 1));
     blob->sent_ = std::move(image.sent);
     return blob;

@@ -26,6 +26,9 @@ inline constexpr uint32_t kOwnMapInfo = wire::kMapCacheCached | wire::cross_doma
 ///
 /// At a door whose window is static, the guest sees it only while it is placed there. What the peer
 /// is sent is then a dma-buf of the window's pages.
+///
+/// Its bytes are charged by who asks the renderer for a blob (rutabaga::Gpu), before that and until
+/// the resource is destroyed; its files are charged here.
 class HostBlob {
   public:
     /// Whether the guest will see the memory itself, or as long as it is placed in a window.
@@ -34,10 +37,9 @@ class HostBlob {
     /// Zeroed memory of `size` bytes, not 0, sealed against shrinking.
     [[nodiscard]] static Result<std::shared_ptr<HostBlob>> create(
         uint64_t size, Shown shown, const std::shared_ptr<Budget>& budget);
-    /// An image of `size` bytes, which were charged before it was made.
+    /// An image of `size` bytes.
     [[nodiscard]] static Result<std::shared_ptr<HostBlob>> of_image(
-        ImageMemory image, uint64_t size, uint32_t map_info, Budget::Charge bytes,
-        const std::shared_ptr<Budget>& budget);
+        ImageMemory image, uint64_t size, uint32_t map_info, const std::shared_ptr<Budget>& budget);
 
     struct Adopted {
         std::shared_ptr<HostBlob> blob;
@@ -82,7 +84,6 @@ class HostBlob {
     uint32_t map_info_;
     Shown shown_;
     bool blank_ = false;
-    Budget::Charge bytes_;
     Budget::Charge files_;
     Budget::Charge window_files_;
 };

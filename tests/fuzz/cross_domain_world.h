@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/file_closer.h"
 #include "base/mapping.h"
 #include "channel.h"
 #include "cross_domain/renderer.h"
@@ -138,6 +140,8 @@ class CrossDomainWorld {
         ring_->revoke();
         renderer_.reset();
         sink_->run();
+        blobs_.clear();
+        while (files_to_close() != 0) std::this_thread::yield();
         for (size_t kind = 0; kind < Budget::kKinds; ++kind)
             require(budget_->used(static_cast<BudgetKind>(kind)) == 0);
     }
@@ -175,12 +179,14 @@ class CrossDomainWorld {
     void read_ring(std::span<std::byte> to) const { require(ring_->read(0, to).has_value()); }
     void create_blob(uint32_t resource, uint64_t blob_id, uint64_t size) {
         if (blobs_.contains(resource)) return;
+        auto bytes = budget_->charge(BudgetKind::kHostBytes, size);  // as a device does
+        if (!bytes) return;
         const bool made = answer<rutabaga::BlobInfo>([&](auto done) {
             renderer_->create_blob(kContext, resource, {wire::kBlobMemHost3d, 3, blob_id, size},
                                    nullptr, std::move(done));
         });
         if (!made) return;
-        blobs_.insert(resource);
+        blobs_.emplace(resource, *std::move(bytes));
         renderer_->attach_resource(kContext, resource, {size, nullptr});
     }
     void destroy_blob(uint32_t resource) {
@@ -263,7 +269,7 @@ class CrossDomainWorld {
     std::shared_ptr<Backing> query_ = query_pages_.backing();
     std::shared_ptr<Backing> ring_ = ring_pages_.backing();
     uint64_t next_ticket_ = 1;
-    std::set<uint32_t> blobs_;
+    std::map<uint32_t, Budget::Charge> blobs_;  ///< with their bytes
     std::set<uint32_t> placed_;
 };
 
