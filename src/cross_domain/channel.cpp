@@ -134,9 +134,9 @@ void Channel::on_socket(uint32_t events) {
         const std::scoped_lock lock(mutex_);
         if (!is_live()) return;
         if ((events & EPOLLOUT) != 0) flush();
-        // Both directions are over. Without this a full socket would wait for room that never
-        // comes, and be told of the hang-up all the time.
-        if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !deaf_) end_sending("it has closed");
+        // Both directions are over: who waits for room would wait for ever, and be told of it each
+        // time. With nothing waiting the next SEND finds out.
+        if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !unsent_.empty()) end_sending("it has closed");
         if ((events & ~uint32_t{EPOLLOUT}) != 0) readable_ = true;
     }
     const bool served = serve();
@@ -199,8 +199,8 @@ void Channel::keep(std::span<const std::byte> bytes, std::span<OutgoingFile> fil
         unsent_files_ + files.size() > kMaxUnsentFiles)
         return end_locked(fmt::format("{} bytes and {} files wait and the host does not read",
                                       unsent_bytes_, unsent_files_));
-    // Files go with the first byte of an entry; bytes without any may follow those of others.
-    const bool joins = files.empty() && !unsent_.empty() &&
+    // Not to one with files, whose bytes stay a piece of their own for who reads.
+    const bool joins = files.empty() && !unsent_.empty() && unsent_.back().files.empty() &&
                        unsent_.back().bytes.size() + bytes.size() <= kUnsentEntry;
     auto charge =
         budget_->charge(BudgetKind::kHostBytes, bytes.size() + (joins ? 0 : sizeof(Unsent)));
