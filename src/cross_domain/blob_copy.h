@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/fd.h"
+#include "base/mapping.h"
 #include "cross_domain/reactor.h"
 #include "rutabaga/completion.h"
 
@@ -21,5 +22,9 @@ struct FilePart {
 /// `cancelled`, nothing more is written, and it answers an error.
 void copy_later(Reactor& reactor, FilePart from, FilePart to, uint64_t size,
                 std::shared_ptr<const std::atomic<bool>> cancelled, rutabaga::Completion<> done);
+
+/// Fills `memory` with zeroes in the same way, and answers when it is let go.
+void clear_later(Reactor& reactor, Mapping memory,
+                 std::shared_ptr<const std::atomic<bool>> cancelled, rutabaga::Completion<> done);
 
 }  // namespace swede::cross_domain

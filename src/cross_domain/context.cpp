@@ -200,9 +200,11 @@ Result<HostBlob::Adopted> Context::create_blob(const rutabaga::BlobRequest& requ
         return HostBlob::Adopted{SWEDE_TRY(HostBlob::create(size, shown, budget_)), {}};
     }
     ImageMemory memory = SWEDE_TRY(options_.images->allocate(image.request, image.requirements));
+    const bool to_clear = !memory.blank;
     return HostBlob::Adopted{SWEDE_TRY(HostBlob::of_image(std::move(memory), size,
                                                           image.requirements.map_info, budget_)),
-                             {}};
+                             {},
+                             to_clear};
 }
 
 // --- the channel ---

@@ -9,12 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/checked.h"
 #include "base/log.h"
-#include "base/mapping.h"
 #include "base/memory_file.h"
 #include "cross_domain/image_requirements.h"
 #include "wire/virtio_gpu.h"
@@ -181,10 +179,7 @@ Result<ImageMemory> GbmImages::allocate(const GetImageRequirements& image,
         return fail(ErrorCode::kUnspecified,
                     "The GPU's driver lays an image out in another way than before.");
     // Drivers give out memory of video cards as others left it.
-    const Mapping mapping =
-        SWEDE_TRY(Mapping::own_file(made.fd.get(), 0, requirements.size, Access::kReadWrite));
-    std::memset(mapping.data(), 0, mapping.size());
-    return ImageMemory{std::move(made.fd), {}};
+    return ImageMemory{std::move(made.fd), {}, false};
 }
 
 }  // namespace swede::cross_domain

@@ -7,6 +7,7 @@
 
 #include "base/budget.h"
 #include "base/fd.h"
+#include "base/mapping.h"
 #include "base/result.h"
 #include "cross_domain/image_source.h"
 #include "cross_domain/received_file.h"
@@ -43,7 +44,8 @@ class HostBlob {
 
     struct Adopted {
         std::shared_ptr<HostBlob> blob;
-        UniqueFd source;  ///< to be copied into it; empty: it is the peer's memory itself
+        UniqueFd source;        ///< to be copied into it; empty: it is the peer's memory itself
+        bool to_clear = false;  ///< before anybody sees it
     };
     /// The peer's memory itself when it is steady; else room for a copy of it, since a mapping of a
     /// file that its owner truncates ends who reads it. `size` is what the guest asks for, at most
@@ -60,6 +62,10 @@ class HostBlob {
     [[nodiscard]] Result<rutabaga::SharedMemory> share() const;
     /// Of its own file, wherever the guest's view is.
     [[nodiscard]] UniqueFd duplicate_file() const { return file_.duplicate(); }
+    /// Its own file, to be written.
+    [[nodiscard]] Result<Mapping> map() const {
+        return Mapping::own_file(file_.get(), 0, size_, Access::kReadWrite);
+    }
     /// All bytes of the file are zero, and nobody writes there.
     [[nodiscard]] bool is_blank() const { return blank_; }
 

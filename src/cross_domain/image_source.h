@@ -15,6 +15,8 @@ namespace swede::cross_domain {
 struct ImageMemory {
     UniqueFd mapped;
     UniqueFd sent;  ///< empty: the same file
+    /// False: it has what others left there, and must be cleared before a guest sees it.
+    bool blank = true;
 };
 
 /// Where images come from that a compositor can import as dma-bufs. Device thread; what it does
@@ -25,7 +27,7 @@ class ImageSource {
     /// How the image lies in memory; all but `blob_id`.
     [[nodiscard]] virtual Result<wire::cross_domain::ImageRequirements> requirements(
         const wire::cross_domain::GetImageRequirements& image) = 0;
-    /// Zeroed memory for an image, laid out as requirements() said.
+    /// Memory for an image, laid out as requirements() said.
     [[nodiscard]] virtual Result<ImageMemory> allocate(
         const wire::cross_domain::GetImageRequirements& image,
         const wire::cross_domain::ImageRequirements& requirements) = 0;

@@ -171,6 +171,18 @@ void CrossDomainRenderer::create_blob(ContextId id, ResourceId resource,
     if (!made) return done(std::unexpected(std::move(made).error()));
     const std::shared_ptr<HostBlob> blob = std::move(made->blob);
     const rutabaga::BlobInfo info{blob->map_info()};
+    if (made->to_clear) {
+        auto memory = blob->map();
+        if (!memory) return done(std::unexpected(std::move(memory).error()));
+        return clear_later(*reactor_, *std::move(memory), cancelled_,
+                           later([this, resource, blob, info,
+                                  done = std::move(done)](Result<void> cleared) mutable {
+                               if (!cleared)
+                                   return done(std::unexpected(std::move(cleared).error()));
+                               blobs_.insert_or_assign(resource, blob);
+                               done(info);
+                           }));
+    }
     if (!made->source) {
         blobs_.insert_or_assign(resource, blob);
         return done(info);

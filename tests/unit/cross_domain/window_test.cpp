@@ -3,6 +3,7 @@
 // the kernel's own udmabuf, in a guest.
 #include "base/checked.h"
 #include "cross_domain/blob_copy.h"
+#include "cross_domain/image_requirements.h"
 #include "guest.h"
 #include "whole_files.h"
 
@@ -270,6 +271,41 @@ TEST_F(DmaBufTest, AnImageOverTheLimitIsNotAskedAbout) {
                                                    budget->used(BudgetKind::kHostBytes) - 4096);
     ASSERT_TRUE(rest);
     EXPECT_FALSE(submit(command(Command::kGetImageRequirements, 24, {128, 128, 0x34325258, 0})));
+}
+
+/// As a driver that gives out a video card's memory.
+struct UsedMemory final : ImageSource {
+    Result<ImageRequirements> requirements(const GetImageRequirements& image) override {
+        ImageRequirements requirements = SWEDE_TRY(image_requirements(image));
+        requirements.map_info = kOwnMapInfo;
+        return requirements;
+    }
+    Result<ImageMemory> allocate(const GetImageRequirements&,
+                                 const ImageRequirements& requirements) override {
+        UniqueFd file = SWEDE_TRY(create_memfd("used", requirements.size));
+        const Mapping mapping =
+            SWEDE_TRY(Mapping::own_file(file.get(), 0, requirements.size, Access::kReadWrite));
+        std::memset(mapping.data(), 'x', mapping.size());
+        return ImageMemory{std::move(file), {}, false};
+    }
+};
+
+TEST_F(CrossDomainTest, WhatOthersLeftInAnImageIsCleared) {
+    start({{{ChannelType::kWayland, listener.path()}}, std::make_shared<UsedMemory>()});
+    connect();
+    const ImageRequirements picture = image(600, 600, "XR24");  // several pieces, and a rest
+    ASSERT_TRUE(create_blob(60, picture.blob_id, picture.size));
+    const Mapping mapping = map(60);
+    EXPECT_EQ(std::ranges::count(mapping.bytes(), std::byte{}),
+              static_cast<ptrdiff_t>(picture.size));
+    destroy_blob(60);
+    // One whose clearing a reset cuts short is none.
+    std::optional<Result<rutabaga::BlobInfo>> answer;
+    renderer->create_blob(
+        1, 61, {wire::kBlobMemHost3d, 3, picture.blob_id, picture.size}, nullptr,
+        {sink, [&](Result<rutabaga::BlobInfo> result) { answer = std::move(result); }});
+    ASSERT_TRUE(wait_for([&](auto done) { renderer->reset(std::move(done)); }));
+    EXPECT_TRUE(answer && !*answer);
 }
 
 TEST_F(CrossDomainTest, WithoutASourceImagesAreMemoryFiles) {
