@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -53,6 +54,12 @@ constexpr uint64_t kCloneThread = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
 /// are 'T': a renderer may hold one as stderr and must not type into it.
 constexpr Condition of_driver(uint64_t letter) {
     return {1, 0xff00, letter << 8};
+}
+
+/// KFD has 'K' as a console has it, for its keyboard and font; KFD's numbers alone say in which
+/// direction they copy.
+constexpr Condition of_kfd(uint64_t direction) {
+    return {1, direction << _IOC_DIRSHIFT | 0xff00, direction << _IOC_DIRSHIFT | 'K' << 8};
 }
 
 constexpr Row kRows[] = {
@@ -158,7 +165,8 @@ constexpr Row kRows[] = {
     {SCMP_SYS(ioctl), kGraphics, of_driver('b')},
     {SCMP_SYS(ioctl), kGraphics, of_driver('>')},
     {SCMP_SYS(ioctl), kGraphics, of_driver('u')},
-    {SCMP_SYS(ioctl), kGraphics, of_driver('K')},
+    {SCMP_SYS(ioctl), kGraphics, of_kfd(_IOC_READ)},
+    {SCMP_SYS(ioctl), kGraphics, of_kfd(_IOC_WRITE)},
     {SCMP_SYS(ioctl), kGraphics, of_driver('F')},
     {SCMP_SYS(ioctl), kGraphics, of_driver('m')},
     {SCMP_SYS(ioctl), kGraphics, of_driver(0)},

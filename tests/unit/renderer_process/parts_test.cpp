@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/kd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 
 #include "base/checked.h"
@@ -13,6 +17,7 @@
 #include "renderer_process/exported_memory.h"
 #include "renderer_process/guest_regions.h"
 #include "renderer_process/pending_fences.h"
+#include "renderer_process/sandbox.h"
 #include "renderer_process/start_limit.h"
 
 namespace swede::renderer_process {
@@ -23,6 +28,32 @@ using TimePoint = PendingFences::TimePoint;
 
 TimePoint at(int seconds) {
     return TimePoint(std::chrono::seconds(seconds));
+}
+
+// --- the sandbox ---
+
+TEST(Sandbox, LetsDriversTalkToKfdAndNobodyToTheConsole) {
+    const int file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (!enter_sandbox(Sandbox::kGraphics)) ::_exit(1);
+        const auto error_of = [file](unsigned long request) {
+            return ::ioctl(file, request, nullptr) == 0 ? 0 : errno;
+        };
+        if (error_of(KDGKBMODE) != EPERM || error_of(KDSKBENT) != EPERM ||
+            error_of(KDSETMODE) != EPERM || error_of(TIOCSTI) != EPERM)
+            ::_exit(2);
+        // As linux/kfd_ioctl.h makes them.
+        if (error_of(_IOR('K', 0x01, uint64_t)) != ENOTTY ||
+            error_of(_IOW('K', 0x09, uint64_t)) != ENOTTY ||
+            error_of(_IOWR('K', 0x20, uint64_t)) != ENOTTY)
+            ::_exit(3);
+        ::_exit(0);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    ::close(file);
 }
 
 // --- StartLimit ---
