@@ -2,6 +2,7 @@
 #include "base/file_closer.h"
 
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -92,6 +93,20 @@ Closer& Closer::of_process() {
     return *present().load();
 }
 
+/// Of a socket that was hung up: nothing arrives any more in the queue of a stream of Unix sockets,
+/// and only what lies there can make its end wait. Most have an empty one, and many are closed: one
+/// for each fence of a program.
+bool closes_at_once(int socket) {
+    const auto option = [socket](int name) {
+        int value = 0;
+        socklen_t size = sizeof(value);
+        return ::getsockopt(socket, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+    };
+    int unread = 0;
+    return option(SO_DOMAIN) == AF_UNIX && option(SO_TYPE) == SOCK_STREAM &&
+           ::ioctl(socket, FIONREAD, &unread) == 0 && unread == 0;
+}
+
 }  // namespace
 
 void close_elsewhere(UniqueFd fd, Budget::Charge charge) {
@@ -106,6 +121,7 @@ void close_elsewhere(std::vector<UniqueFd>& fds) {
 void hang_up(UniqueFd socket, Budget::Charge charge) {
     if (!socket) return;
     ::shutdown(socket.get(), SHUT_RDWR);
+    if (closes_at_once(socket.get())) return;
     close_elsewhere(std::move(socket), std::move(charge));
 }
 

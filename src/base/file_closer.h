@@ -26,7 +26,8 @@ void close_elsewhere(UniqueFd fd, Budget::Charge charge = {});
 void close_elsewhere(std::vector<UniqueFd>& fds);
 
 /// Ends a connection: the other end of `socket`, a connected one, hears of it before this returns,
-/// whatever the closing threads wait for.
+/// whatever the closing threads wait for. A stream of Unix sockets in which nothing lies unread is
+/// closed then, too.
 void hang_up(UniqueFd socket, Budget::Charge charge = {});
 
 /// Files of this process that were given to be closed, and are not yet.

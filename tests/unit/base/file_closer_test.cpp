@@ -102,6 +102,18 @@ TEST(FileCloser, NothingToClose_StartsNoThread) {
     EXPECT_EQ(files_to_close(), 0U);
 }
 
+TEST(FileCloser, HangUpOfAnEmptyUnixSocket_ClosesAtOnceWithoutAThread) {
+    auto [ours, theirs] = socket_pair();
+    const int number = ours.get();
+    const size_t threads = testing::threads();
+    hang_up(std::move(ours));
+    EXPECT_FALSE(is_open(number));
+    EXPECT_EQ(files_to_close(), 0u);
+    EXPECT_EQ(testing::threads(), threads);
+    char byte = 0;
+    EXPECT_EQ(::recv(theirs.get(), &byte, 1, MSG_DONTWAIT), 0);
+}
+
 TEST(FileCloser, ThreadsEndWhenAllIsClosed) {
     const size_t before = testing::threads();
     std::vector<UniqueFd> fds;
@@ -157,6 +169,7 @@ TEST(FileCloser, ManyThatWait_TakeFewThreadsAndDelayNoHangUp) {
     close_elsewhere(sockets);
     ASSERT_TRUE(comes_true([&] { return testing::threads() == before + kMaxThreads; }));
     auto [end, other] = socket_pair();
+    ASSERT_EQ(::send(other.get(), "?", 1, 0), 1);  // unread, so it is not closed at once
     hang_up(std::move(end));
     pollfd heard{other.get(), POLLIN, 0};
     EXPECT_EQ(::poll(&heard, 1, 0), 1);
