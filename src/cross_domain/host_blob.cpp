@@ -56,10 +56,13 @@ Result<HostBlob::Adopted> HostBlob::adopt(ReceivedFile file, uint64_t size, Show
     // A keymap ends inside its last page, and QEMU 11.1 refuses to map that: "backing store size
     // 0x1388 is too small for 'size' option 0x2000".
     const bool whole = *pages <= file.memory.size;
-    if (*pages > kMaxCopy && (shown == Shown::kInWindow || !file.memory.steady || !whole))
+    // It maps what is for reading for writing all the same, which the kernel refuses of such a file
+    // (11.1: RAM_READONLY_FD without RAM_READONLY). What is too large to copy is for other VMMs.
+    const bool mapped = file.memory.steady && whole && (file.memory.writable || *pages > kMaxCopy);
+    if (*pages > kMaxCopy && (shown == Shown::kInWindow || !mapped))
         return fail(ErrorCode::kOutOfMemory, "{} bytes are too many to copy ({}).", *pages,
                     kMaxCopy);
-    if (file.memory.steady && whole) {
+    if (mapped) {
         std::shared_ptr<HostBlob> blob(new HostBlob(std::move(file.fd), *pages,
                                                     file.memory.writable ? kOwnMapInfo : read_only,
                                                     Shown::kItself));

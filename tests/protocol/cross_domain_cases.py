@@ -134,14 +134,15 @@ def test_commands_that_are_wrong_end_nothing(guest):
 
 # --- files ---
 
-def test_a_keymap(door, guest):
-    contents = b"keymap".ljust(5000, b".")
+@pytest.mark.parametrize("length", [5000, 8192])
+def test_a_keymap(door, guest, length):
+    contents = b"keymap".ljust(length, b".")
     with memory_file(contents, READ_ONLY) as keymap:
         socket.send_fds(guest.compositor, [b"keymap"], [keymap])
     (identifier, kind, size), = guest.receive().identifiers
-    assert (kind, size) == (BLOB, 5000)
-    memory = door.map(guest, guest.create_blob(identifier, size), 5000)
-    assert bytes(memory[0:5000]) == contents
+    assert (kind, size) == (BLOB, length)
+    memory = door.map(guest, guest.create_blob(identifier, size), length)
+    assert bytes(memory[0:length]) == contents
 
 
 def test_an_image_of_the_guest_reaches_the_compositor(door, guest):

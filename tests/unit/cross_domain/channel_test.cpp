@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "base/memory_file.h"
 #include "guest.h"
 
 namespace swede::cross_domain::testing {
@@ -357,6 +358,22 @@ TEST_F(ChannelTest, AFileThatEndsInsideAPageIsCopied) {
         EXPECT_EQ(text_of(mapping.bytes().first(3)), itself ? "new" : "kkk");
         destroy_blob(60);
     }
+}
+
+/// QEMU 11.1 cannot map what may not be written.
+TEST_F(ChannelTest, AFileForReadingIsCopied) {
+    connect();
+    const UniqueFd file = memory_file(std::string(8192, 'k'), F_SEAL_SHRINK | F_SEAL_WRITE);
+    say("m", {file.get()});
+    const auto blob = create_blob(60, next_message().identifiers.at(0)[0], 8192);
+    ASSERT_TRUE(blob);
+    EXPECT_EQ(blob->map_info, 0x11u);
+    const auto shared = wait_for<rutabaga::SharedMemory>(
+        [&](auto done) { renderer->export_blob(60, std::move(done)); });
+    ASSERT_TRUE(shared);
+    EXPECT_TRUE(examine_memory(shared->fd.get())->writable);
+    EXPECT_EQ(text_of(map(60).bytes().first(3)), "kkk");
+    destroy_blob(60);
 }
 
 TEST_F(ChannelTest, AFileThatShrinksBeforeItIsCopiedReadsAsZero) {
