@@ -88,6 +88,16 @@ Result<void> move(std::byte* at, uint64_t size, const Place& from, const Place& 
     return {};
 }
 
+/// Zeroes in the place of what is mapped at `at`: one mapping for one, which takes no more of what
+/// the system has run out of.
+void leave(std::byte* at, uint64_t size) {
+    if (::mmap(at, size, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED)
+        return;
+    log_.error("Memory of {} bytes cannot be taken out of the window (errno {}).", size, errno);
+    std::abort();
+}
+
 /// Gives the file's pages back to the system; it reads as zero then.
 void empty(const Place& place, uint64_t size) {
     if (::fallocate(place.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -184,10 +194,12 @@ Result<void> HostMemory::place(const rutabaga::WindowRange& range) {
 Result<void> HostMemory::displace() {
     const std::scoped_lock lock(mutex_);
     if (!window_.fd) return {};
-    SWEDE_TRY(
-        move(data(), size(), {window_.fd.get(), window_.offset}, {file_.fd.get(), file_.offset}));
+    auto moved =
+        move(data(), size(), {window_.fd.get(), window_.offset}, {file_.fd.get(), file_.offset});
+    // The range of the window goes to somebody else now, whatever becomes of the contents.
+    if (!moved) leave(data(), size());
     window_ = {};
-    return {};
+    return moved;
 }
 
 }  // namespace swede::gfxstream

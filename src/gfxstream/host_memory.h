@@ -44,6 +44,7 @@ class HostMemory {
     [[nodiscard]] Result<rutabaga::SharedMemory> share() const;
     [[nodiscard]] Result<void> place(const rutabaga::WindowRange& range);
     /// Contents are kept; afterwards nothing here reaches the window. No error if it is not placed.
+    /// On failure, too, nothing reaches it: data() is memory of its own then, which reads as zero.
     [[nodiscard]] Result<void> displace();
 
   private:

@@ -4,10 +4,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -266,6 +270,46 @@ TEST(HostMemory, AWriterLosesNothingWhileItMoves) {
     writer.join();
     for (size_t i = 0; i < count; i += 61) ASSERT_EQ(words[i], written[i]) << i;
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SWEDE_NO_LIMITS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SWEDE_NO_LIMITS 1
+#endif
+#endif
+
+#ifndef SWEDE_NO_LIMITS  // which take memory of their own all the time
+/// In a process of its own: whether the window stays as it is after a displace() that fails.
+int displace_without_memory() {
+    constexpr uint64_t kSize = uint64_t{64} << 20;
+    const UniqueFd window = *create_memfd("window", kSize);
+    const auto memory = make(kSize);
+    if (!memory->place({window.get(), 0, kSize})) return 1;
+    std::memset(memory->data(), 1, 4096);
+    std::ifstream numbers("/proc/self/statm");
+    uint64_t pages = 0;
+    numbers >> pages;
+    const rlimit limit{pages * kPageSize + (8 << 20), pages * kPageSize + (8 << 20)};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) return 2;
+    if (memory->displace()) return 3;
+    if (memory->placed()) return 4;
+    std::memset(memory->data(), 2, 4096);
+    std::memset(memory->data() + kSize - 4096, 2, 4096);
+    std::array<std::byte, 4096> seen{};
+    if (::pread(window.get(), seen.data(), seen.size(), 0) != 4096 || seen[0] != std::byte{1})
+        return 5;
+    if (::pread(window.get(), seen.data(), seen.size(), kSize - 4096) != 4096 ||
+        seen[0] != std::byte{0})
+        return 6;
+    return 0;
+}
+
+// The range of the window goes to another program's memory.
+TEST(HostMemoryDeathTest, ADisplaceThatFails_LeavesTheWindow) {
+    EXPECT_EXIT(std::_Exit(displace_without_memory()), ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 }  // namespace
 }  // namespace swede::gfxstream
