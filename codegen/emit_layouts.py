@@ -5,7 +5,7 @@ from text import END, HEAD, NAMESPACE, c_type, header
 
 FLAGS = {"kMarker": 1, "kOutput": 2, "kMayBeNull": 4, "kIgnorable": 8, "kCopied": 16,
          "kRequired": 32}
-LAYOUT_FLAGS = {"kRaw": 1, "kDropped": 2}
+LAYOUT_FLAGS = {"kRaw": 1, "kDropped": 2, "kNotOffered": 4}
 KINDS = ["kPlain", "kIgnored", "kSize", "kHandle", "kHandles", "kObject", "kStructs", "kNext",
          "kString", "kStrings", "kArray", "kPrefix", "kNoAllocator"]
 

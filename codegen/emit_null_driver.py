@@ -28,8 +28,9 @@ vkGetImageSubresourceLayout vkGetImageSubresourceLayout2
 vkAllocateCommandBuffers vkFreeCommandBuffers
 vkAllocateDescriptorSets vkFreeDescriptorSets vkResetDescriptorPool
 vkQueueSubmit vkQueueSubmit2 vkQueueWaitIdle vkDeviceWaitIdle vkWaitForFences vkGetFenceStatus
-vkResetFences vkWaitSemaphores vkGetSemaphoreCounterValue
-vkBeginCommandBuffer vkResetCommandBuffer vkResetCommandPool
+vkResetFences vkCreateSemaphore vkWaitSemaphores vkSignalSemaphore vkGetSemaphoreCounterValue
+vkCreateQueryPool vkResetQueryPool
+vkBeginCommandBuffer vkResetCommandBuffer vkResetCommandPool vkCreatePipelineCache
 """.split())
 
 
@@ -63,6 +64,12 @@ class Emitter:
                 return leading
             leading |= more
 
+    def reader(self, owner, member):
+        """What looks at a member: handles that Vulkan needs must be there."""
+        needed = self.kind(member) == "handle" and not self.model.handle_may_be_null(
+            f"{owner}.{member.name}", member)
+        return "use" if needed else "touch"
+
     def touch_struct(self, name):
         lines = []
         body = emit_guest.Body(self.model, name, self.structs[name].members)
@@ -75,11 +82,11 @@ class Emitter:
                     kind == "struct" and self.registry.type_name(member.type) not in self.leading):
                 continue
             elif member.pointers == 0 and not member.dimensions:
-                lines.append(f"    touch({place});\n")
+                lines.append(f"    {self.reader(name, member)}({place});\n")
             elif member.pointers == 0:
                 lines.append(f"    for (const auto& element : {place}) touch(element);\n")
             else:
-                lines.append(f"    touch_all({place}, {body.count(member)});\n")
+                lines.append(f"    {self.reader(name, member)}_all({place}, {body.count(member)});\n")
         return (f"void touch([[maybe_unused]] const {name}& from) {{\n{''.join(lines)}}}\n")
 
     # --- functions ------------------------------------------------------------------------------
@@ -104,7 +111,8 @@ class Emitter:
             elif parameter.pointers and not parameter.dimensions and (
                     self.kind(parameter) == "handle"
                     or self.registry.type_name(parameter.type) in self.leading):
-                lines.append(f"    touch_all({parameter.name}, {count});\n")
+                reader = self.reader(command.name, parameter)
+                lines.append(f"    {reader}_all({parameter.name}, {count});\n")
         if result == "VkResult":
             lines.append("    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) {\n"
                          + "".join(f"        std::fill_n({p.name}, {self._count(body, p)}, "

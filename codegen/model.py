@@ -98,6 +98,11 @@ class Model:
              if struct.name in self.layouts and struct.extends and struct.stype),
             key=lambda struct: registry.stypes[struct.stype])
 
+        offered = self._offered_types()
+        for struct in self.extension_structs:
+            if struct.name not in offered:
+                self.layouts[struct.name].flags += ("kNotOffered",)
+
     relaxed = annotations.RELAXED
     refused = annotations.REFUSED
 
@@ -110,6 +115,15 @@ class Model:
             if extension.in_core_header:
                 names |= set(extension.types)
         return {self.registry.type_name(name) for name in names}
+
+    def _offered_types(self):
+        """Of the version that guests are told (loader.h), of extensions that their drivers let
+        through, and gfxstream's own."""
+        names = {name for name, version in self.registry.core_versions.items() if version <= "1.3"}
+        names |= {self.registry.type_name(name) for extension in self.guest_extensions
+                  if extension in self.registry.extensions
+                  for name in self.registry.extensions[extension].types}
+        return names | {name for name in self.registry.structs if name.endswith("GOOGLE")}
 
     def _select_commands(self):
         wanted = set(self.registry.core_commands)
@@ -291,6 +305,18 @@ class Model:
         return (member.optional and member.optional[0] != "true"
                 or full_name in annotations.NEEDED_BY_CONDITION)
 
+    @staticmethod
+    def handle_may_be_null(full_name, member):
+        """What Vulkan says of a handle, or of the handles of an array. Drivers follow null."""
+        if full_name in annotations.IGNORABLE_HANDLES or member.unchecked:
+            return True
+        return member.optional[1 if member.pointers else 0:][:1] == ("true",)
+
+    def _handle_flags(self, full_name, member):
+        if full_name in annotations.IGNORABLE_HANDLES:
+            return ("kIgnorable",)
+        return ("kMayBeNull",) if self.handle_may_be_null(full_name, member) else ()
+
     def _set_element(self, field, full_name, member):
         kind = self.registry.type_name(member.type)
         if kind == "void":
@@ -299,8 +325,7 @@ class Model:
             field.element, field.size, field.alignment = "kSize", 8, 8
         elif kind in self.registry.handles:
             field.element, field.size, field.type = "kHandle", 8, kind
-            if full_name in annotations.IGNORABLE_HANDLES:
-                field.flags += ("kIgnorable",)
+            field.flags += self._handle_flags(full_name, member)
         elif kind in self.registry.structs:
             layout = self._layout_of(kind)
             field.size, field.alignment = layout.size, layout.alignment
@@ -341,7 +366,7 @@ class Model:
             assert not member.dimensions
             return [Field("kSize", member.name, offset)]
         if kind in self.registry.handles:
-            flags = ("kIgnorable",) if full_name in annotations.IGNORABLE_HANDLES else ()
+            flags = self._handle_flags(full_name, member)
             if member.dimensions:
                 return [Field("kHandles", member.name, offset, size=member.elements, type=kind)]
             return [Field("kHandle", member.name, offset, type=kind, flags=flags)]

@@ -96,6 +96,7 @@ class Registry:
         self.extensions = {}
         self.core_commands = set()
         self.core_types = set()
+        self.core_versions = {}     # type -> "1.0" and so on, the first that has it
         self.stypes = {}    # name -> number
         wide = {enums.get("name") for enums in root.findall("enums")
                 if enums.get("bitwidth") == "64"}
@@ -178,7 +179,10 @@ class Registry:
             if "vulkan" in feature.get("api").split(","):
                 for require in filter(_serves_vulkan, feature.findall("require")):
                     self.core_commands |= {e.get("name") for e in require.findall("command")}
-                    self.core_types |= {e.get("name") for e in require.findall("type")}
+                    for name in (e.get("name") for e in require.findall("type")):
+                        self.core_types.add(name)
+                        self.core_versions.setdefault(
+                            self.type_name(name), feature.get("number"))
                     self._read_stypes(require, None)
         for extension in root.find("extensions"):
             if "vulkan" not in extension.get("supported").split(","):

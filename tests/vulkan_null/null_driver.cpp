@@ -407,6 +407,40 @@ VKAPI_ATTR void VKAPI_CALL vkGetImageSubresourceLayout2(VkDevice device, VkImage
     vkGetImageSubresourceLayout(device, image, nullptr, &pLayout->subresourceLayout);
 }
 
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateQueryPool(VkDevice device,
+                                                 const VkQueryPoolCreateInfo* pCreateInfo,
+                                                 const VkAllocationCallbacks*,
+                                                 VkQueryPool* pQueryPool) {
+    use(device);
+    if (pCreateInfo->queryType == VK_QUERY_TYPE_PIPELINE_STATISTICS &&
+        pCreateInfo->pipelineStatistics > 0x7ff)
+        broken("There is no such statistic", ObjectType::kQueryPool);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
+    make(device, pQueryPool, 1);
+    base_of(*pQueryPool)->size = pCreateInfo->queryCount;
+    return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkResetQueryPool(VkDevice device, VkQueryPool queryPool,
+                                            uint32_t firstQuery, uint32_t queryCount) {
+    use(device);
+    use(queryPool);
+    if (uint64_t{firstQuery} + queryCount > base_of(queryPool)->size)
+        broken("Queries are reset that are not there", ObjectType::kQueryPool);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkCreatePipelineCache(VkDevice device,
+                                                     const VkPipelineCacheCreateInfo* pCreateInfo,
+                                                     const VkAllocationCallbacks*,
+                                                     VkPipelineCache* pPipelineCache) {
+    use(device);
+    if (pCreateInfo->flags != 0 || pCreateInfo->initialDataSize != 0)
+        broken("A cache is made as a guest wants it", ObjectType::kPipelineCache);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
+    make(device, pPipelineCache, 1);
+    return VK_SUCCESS;
+}
+
 // --- what comes from pools -----------------------------------------------------------------------
 
 VKAPI_ATTR VkResult VKAPI_CALL

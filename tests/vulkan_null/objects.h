@@ -38,10 +38,11 @@ struct Base {
     std::atomic<uint32_t> children = 0;  ///< whose owner this is
     std::vector<Base*> owned;  ///< gone with this, and never counted: queues, a pool's sets
     volatile std::byte* imported = nullptr;  ///< memory of the caller, of `size` bytes
-    uint64_t size = 0;
+    uint64_t size = 0;                       ///< of memory; queries of a pool
 
     // submissions.cpp
     std::atomic<uint32_t> pending = 0;  ///< submissions that use this and are not done
+    bool timeline = false;              ///< a semaphore with values
     std::atomic<uint64_t> value = 0;    ///< of a timeline semaphore
     std::vector<Named> named;           ///< what a command buffer's recording names
     std::set<Base*> buffers;            ///< a command pool's
@@ -98,6 +99,12 @@ void use(T handle) {
 template <typename T>
 void touch_all(const T* all, uint64_t count) {
     for (uint64_t i = 0; all != nullptr && i < count; ++i) touch(all[i]);
+}
+
+/// Handles of which none may be null.
+template <typename T>
+void use_all(const T* all, uint64_t count) {
+    for (uint64_t i = 0; all != nullptr && i < count; ++i) use(all[i]);
 }
 
 template <typename Parent, typename T>

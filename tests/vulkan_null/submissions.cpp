@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recordings and submissions. A driver follows pointers to all that a recording names when it is
 // submitted and until it is done, so that all of it is looked at at both times.
+#include <chrono>
 #include <mutex>
 #include <span>
+#include <thread>
 
 #include "gfxstream/vulkan/chain.h"
 #include "vulkan_null/null_driver.h"
@@ -76,6 +78,13 @@ void add_fence(Submission& to, VkFence fence) {
     if (fence != VK_NULL_HANDLE && base_of(fence)->pending != 0)
         broken("A fence is submitted twice", ObjectType::kFence);
     add_other(to, fence);
+}
+
+/// Drivers call functions that a binary one does not have.
+void use_timeline(VkSemaphore semaphore) {
+    use(semaphore);
+    if (!base_of(semaphore)->timeline)
+        broken("A semaphore without values is asked for its value", ObjectType::kSemaphore);
 }
 
 /// submissions_mutex is held.
@@ -191,11 +200,13 @@ VKAPI_ATTR VkResult VKAPI_CALL vkDeviceWaitIdle(VkDevice device) {
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkWaitForFences(VkDevice device, uint32_t fenceCount,
-                                               const VkFence* pFences, VkBool32, uint64_t) {
+                                               const VkFence* pFences, VkBool32, uint64_t timeout) {
     use(device);
-    touch_all(pFences, fenceCount);
+    use_all(pFences, fenceCount);
     if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
-    return finish() ? VK_SUCCESS : VK_TIMEOUT;
+    if (finish()) return VK_SUCCESS;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(timeout));
+    return VK_TIMEOUT;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkGetFenceStatus(VkDevice device, VkFence fence) {
@@ -214,10 +225,34 @@ VKAPI_ATTR VkResult VKAPI_CALL vkResetFences(VkDevice device, uint32_t fenceCoun
     return take_failure();
 }
 
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateSemaphore(VkDevice device,
+                                                 const VkSemaphoreCreateInfo* pCreateInfo,
+                                                 const VkAllocationCallbacks*,
+                                                 VkSemaphore* pSemaphore) {
+    use(device);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
+    make(device, pSemaphore, 1);
+    const auto* const type = find_in_chain<VkSemaphoreTypeCreateInfo>(
+        pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+    base_of(*pSemaphore)->timeline =
+        type != nullptr && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE;
+    return VK_SUCCESS;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkSignalSemaphore(VkDevice device,
+                                                 const VkSemaphoreSignalInfo* pSignalInfo) {
+    use(device);
+    use_timeline(pSignalInfo->semaphore);
+    if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
+    base_of(pSignalInfo->semaphore)->value = pSignalInfo->value;
+    return VK_SUCCESS;
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL vkWaitSemaphores(VkDevice device,
                                                 const VkSemaphoreWaitInfo* pWaitInfo, uint64_t) {
     use(device);
-    touch(*pWaitInfo);
+    for (uint32_t i = 0; i < pWaitInfo->semaphoreCount; ++i)
+        use_timeline(pWaitInfo->pSemaphores[i]);
     if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     return finish() ? VK_SUCCESS : VK_TIMEOUT;
 }
@@ -225,7 +260,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkWaitSemaphores(VkDevice device,
 VKAPI_ATTR VkResult VKAPI_CALL vkGetSemaphoreCounterValue(VkDevice device, VkSemaphore semaphore,
                                                           uint64_t* pValue) {
     use(device);
-    use(semaphore);
+    use_timeline(semaphore);
     if (const VkResult failure = take_failure(); failure != VK_SUCCESS) return failure;
     *pValue = base_of(semaphore)->value;
     return VK_SUCCESS;

@@ -3,7 +3,9 @@
 // sends the whole before it submits (Mesa 25.0.7, CommandBufferStagingStream.cpp).
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "gfxstream/vulkan/chain.h"
@@ -12,6 +14,7 @@
 #include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/heap.h"
+#include "gfxstream/vulkan/render_pass_data.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
@@ -30,6 +33,31 @@ void give_up(Object& command_buffer, VkResult result) {
               static_cast<int>(result));
     command_buffer.get<CommandBufferData>().finish(Recording::kInvalid);
     device_data(command_buffer).lost = true;
+}
+
+/// Drivers follow what a secondary command buffer inherits if it goes on with a pass.
+bool prepare(Call& call, VkCommandBufferUsageFlags flags, VkCommandBufferInheritanceInfo& info,
+             PassInHand& pass) {
+    if ((flags & VK_COMMAND_BUFFER_USAGE_RENDER_PASS_CONTINUE_BIT) == 0) {
+        info.renderPass = VK_NULL_HANDLE;  // ignored
+        info.framebuffer = VK_NULL_HANDLE;
+        info.subpass = 0;
+        return true;
+    }
+    pass.kind = PassInHand::Kind::kInherited;
+    if (info.renderPass != VK_NULL_HANDLE) {
+        const auto& begun = call.ring.pins.find(ObjectType::kRenderPass, raw(info.renderPass))
+                                ->get<RenderPassData>();
+        if (info.subpass >= begun.subpasses)
+            return call.in.fail("The subpass {} is inherited, which there is not.", info.subpass);
+        pass.colors = (*begun.colors)[info.subpass];
+        return true;
+    }
+    const auto* const rendering = find_in_chain<VkCommandBufferInheritanceRenderingInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_RENDERING_INFO);
+    if (rendering == nullptr) return call.in.fail("A pass is inherited that nothing describes.");
+    pass.colors = rendering->colorAttachmentCount;
+    return true;
 }
 
 }  // namespace
@@ -53,29 +81,22 @@ void Session::vkDestroyCommandPool(Call&, Object&, Object* commandPool) {
     if (commandPool != nullptr) table_.remove(commandPool->id, commandPool->type);
 }
 
-VkResult Session::vkResetCommandPool(Call& call, Object& device, Object& commandPool,
+VkResult Session::vkResetCommandPool(Call&, Object& device, Object& commandPool,
                                      VkCommandPoolResetFlags flags) {
-    const auto in_use = [&] {
-        bool any = false;
-        table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [&](Object& command_buffer) {
-            any = any || command_buffer.get<CommandBufferData>().in_use();
-        });
-        return any;
-    };
-    if (in_use() && !wait_for_work(device, [&] { return !in_use(); })) return VK_ERROR_DEVICE_LOST;
-    const std::lock_guard lock(commandPool.get<CommandPoolData>().mutex);
-    bool all = true;
+    auto& pool = commandPool.get<CommandPoolData>();
+    bool resetting = false;  // from when on no use starts
+    const auto none_is_used = [&] { return resetting = pool.start_reset(); };
+    if (!none_is_used() && !wait_for_work(device, none_is_used)) return VK_ERROR_DEVICE_LOST;
+    const std::lock_guard lock(pool.mutex);
     table_.for_each_child(commandPool, ObjectType::kCommandBuffer, [&](Object& command_buffer) {
         auto& data = command_buffer.get<CommandBufferData>();
-        all = data.start_again(Recording::kInitial) && all;
+        (void)data.start_again(Recording::kInitial);  // not in use
         data.recorded.release();
     });
-    if (!all) {
-        call.in.fail("A command pool is reset while its command buffers are submitted.");
-        return VK_ERROR_UNKNOWN;
-    }
-    return functions_of(device).vkResetCommandPool(device.as<VkDevice>(),
-                                                   commandPool.as<VkCommandPool>(), flags);
+    const VkResult result = functions_of(device).vkResetCommandPool(
+        device.as<VkDevice>(), commandPool.as<VkCommandPool>(), flags);
+    pool.end_reset();
+    return result;
 }
 
 void Session::vkTrimCommandPool(Call&, Object& device, Object& commandPool,
@@ -101,14 +122,20 @@ VkResult Session::vkAllocateCommandBuffers(Call& call, Object& device,
     if (!primary) info.level = VK_COMMAND_BUFFER_LEVEL_SECONDARY;
     std::fill_n(pCommandBuffers, info.commandBufferCount, uint64_t{0});
     if (info.commandBufferCount == 0) return VK_SUCCESS;
+    if (info.commandBufferCount > cost::kMostCommandBuffers) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    std::vector<std::unique_ptr<CommandBufferData>> data;
+    for (uint32_t i = 0; i < info.commandBufferCount; ++i) {
+        data.push_back(std::make_unique<CommandBufferData>(pool->get<CommandPoolData>(), primary));
+        if (!pay(cost::kCommandBuffer, data.back()->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    }
 
     const std::lock_guard lock(pool->get<CommandPoolData>().mutex);
     VkResult result =
         functions_of(device).vkAllocateCommandBuffers(device.as<VkDevice>(), &info, made);
     if (result != VK_SUCCESS) return result;
     for (uint32_t i = 0; i < info.commandBufferCount; ++i)
-        pCommandBuffers[i] = adopt(ObjectType::kCommandBuffer, raw(made[i]), *pool, result,
-                                   std::make_unique<CommandBufferData>(primary));
+        pCommandBuffers[i] =
+            adopt(ObjectType::kCommandBuffer, raw(made[i]), *pool, result, std::move(data[i]));
     if (result == VK_SUCCESS) return result;
     for (uint32_t i = 0; i < info.commandBufferCount; ++i)  // all or nothing
         if (pCommandBuffers[i] != 0) table_.remove(pCommandBuffers[i], ObjectType::kCommandBuffer);
@@ -137,11 +164,17 @@ void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
     }
     VkCommandBufferBeginInfo info = *pBeginInfo;
     info.pNext = nullptr;
+    VkCommandBufferInheritanceInfo inherited{};
+    PassInHand pass;
     if (data.primary) {
         info.pInheritanceInfo = nullptr;
     } else if (info.pInheritanceInfo == nullptr) {
         call.in.fail("The secondary command buffer {:#x} inherits nothing.", commandBuffer.id);
         return;
+    } else {
+        inherited = *info.pInheritanceInfo;
+        info.pInheritanceInfo = &inherited;
+        if (!prepare(call, info.flags, inherited, pass)) return;
     }
     if (!data.start_again(Recording::kRecording)) {
         call.in.fail("The command buffer {:#x} is begun while it is in use.", commandBuffer.id);
@@ -150,11 +183,16 @@ void Session::vkBeginCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer,
     const VkResult result = functions_of(commandBuffer)
                                 .vkBeginCommandBuffer(commandBuffer.as<VkCommandBuffer>(), &info);
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
-    data.next_subpasses = 0;
+    data.pass = pass;
     data.recorded.release();
 }
 
-void Session::vkEndCommandBufferAsyncGOOGLE(Call&, Object& commandBuffer) {
+void Session::vkEndCommandBufferAsyncGOOGLE(Call& call, Object& commandBuffer) {
+    const PassInHand::Kind pass = commandBuffer.get<CommandBufferData>().pass.kind;
+    if (pass == PassInHand::Kind::kRenderPass || pass == PassInHand::Kind::kRendering) {
+        call.in.fail("The command buffer {:#x} ends inside of a pass.", commandBuffer.id);
+        return;
+    }
     const VkResult result =
         functions_of(commandBuffer).vkEndCommandBuffer(commandBuffer.as<VkCommandBuffer>());
     if (result != VK_SUCCESS) return give_up(commandBuffer, result);
@@ -187,13 +225,23 @@ void Session::vkCmdExecuteCommands(Call& call, Object& commandBuffer, uint32_t c
         const uint64_t recording = other.primary ? 0 : other.start_reading();
         allowed = recording != 0;
         if (!allowed) break;
+        // What inherits a pass, and only that, is executed in one, which has what it clears.
+        const bool inherits = other.pass.kind == PassInHand::Kind::kInherited;
+        const bool inside = data.pass.kind != PassInHand::Kind::kNone;
+        if (inherits != inside || (inherits && other.pass.needed > data.pass.colors)) {
+            other.end_reading();
+            allowed = false;
+            break;
+        }
         data.name({.id = pCommandBuffers[read]->id, .recording = recording});
     }
     if (allowed)
         functions_of(commandBuffer)
             .vkCmdExecuteCommands(commandBuffer.as<VkCommandBuffer>(), commandBufferCount, handles);
     else
-        call.in.fail("A command buffer is executed that is not secondary, or not complete.");
+        call.in.fail(
+            "A command buffer is executed that is not secondary, not complete, or for a pass that "
+            "this is not.");
     while (read > 0) pCommandBuffers[--read]->get<CommandBufferData>().end_reading();
 }
 

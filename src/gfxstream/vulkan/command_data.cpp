@@ -46,7 +46,7 @@ void CommandBufferData::name(std::span<Object* const> objects) {
 
 uint64_t CommandBufferData::start_reading() {
     const std::lock_guard lock(mutex_);
-    if (state_ != Recording::kExecutable) return 0;
+    if (state_ != Recording::kExecutable || !pool_.start_use()) return 0;
     ++readers_;
     return recording_;
 }
@@ -61,17 +61,15 @@ bool CommandBufferData::start_use(HandleTable& table, uint64_t recording) {
             held_.reserve(named_.size());
             for (const uint64_t id : named_) {
                 Object* const object = table.pin(HandleTable::type_of(id), id);
-                if (object == nullptr) {
-                    useless.swap(held_);
-                    break;
-                }
+                if (object == nullptr) break;
                 held_.push_back(object);
             }
         }
-        if (held_.size() == named_.size()) {
+        if (held_.size() == named_.size() && pool_.start_use()) {
             ++users_;
             return true;
         }
+        if (users_ == 0) useless.swap(held_);
     }
     unpin_all(table, useless);  // may call the driver, which takes the locks of pools
     return false;
@@ -83,6 +81,7 @@ void CommandBufferData::end_use(HandleTable& table) {
         const std::lock_guard lock(mutex_);
         if (users_ == 1) held.swap(held_);
         --users_;
+        pool_.end_use();
     }
     unpin_all(table, held);
     const std::lock_guard lock(mutex_);

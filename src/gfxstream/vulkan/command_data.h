@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -18,6 +19,27 @@ struct CommandPoolData : ObjectData {
     /// same time with command buffers of one pool. Recursive: a recording may let go of a command
     /// buffer that another ring freed.
     std::recursive_mutex mutex;
+
+    /// Uses of its command buffers by submissions, and by recordings that take them in. One that
+    /// the guest freed is no child any more, and lies in the pool's memory until its use is over.
+    [[nodiscard]] bool start_use() {
+        int64_t before = uses_;
+        while (before != kResetting && !uses_.compare_exchange_weak(before, before + 1)) {
+        }
+        return before != kResetting;
+    }
+    void end_use() { --uses_; }
+    [[nodiscard]] bool in_use() const { return uses_ != 0; }
+    /// While the driver resets it, nothing of it comes into use. False: something is in use.
+    [[nodiscard]] bool start_reset() {
+        int64_t none = 0;
+        return uses_.compare_exchange_strong(none, kResetting);
+    }
+    void end_reset() { uses_ = 0; }
+
+  private:
+    static constexpr int64_t kResetting = -1;
+    std::atomic<int64_t> uses_ = 0;
 };
 
 /// "Command Buffer Lifecycle" of the specification, as far as the guest must not choose. "Pending"
@@ -27,6 +49,19 @@ enum class Recording : uint8_t {
     kRecording,
     kExecutable,
     kInvalid,  ///< the driver failed to record it; its device counts as lost
+};
+
+/// The pass that a recording is in: drivers follow what they take for its attachments.
+struct PassInHand {
+    enum class Kind : uint8_t { kNone, kRenderPass, kRendering, kInherited };
+
+    Kind kind = Kind::kNone;
+    uint32_t next_subpasses = 0;  ///< of a render pass
+    uint32_t colors = 0;          ///< attachments; of an inherited one: at most, see `needed`
+    std::shared_ptr<const std::vector<uint32_t>> all_colors =
+        nullptr;  ///< of each subpass of a render pass
+    /// Of a secondary command buffer: colour attachments that the pass it is executed in must have.
+    uint32_t needed = 0;
 };
 
 /// A command buffer, and what its recording names. Drivers follow pointers to all of that when the
@@ -39,12 +74,14 @@ class CommandBufferData : public ObjectData {
         uint64_t recording = 0;
     };
 
-    explicit CommandBufferData(bool is_primary) : primary(is_primary) {}
+    /// `pool` is its parent's, which outlives it.
+    CommandBufferData(CommandPoolData& pool, bool is_primary) : primary(is_primary), pool_(pool) {}
 
     const bool primary;
+    Budget::Charge charge;
     // Guarded by the pool's mutex:
-    uint32_t next_subpasses = 0;  ///< that the render pass in hand has left
-    Budget::Charge recorded;      ///< what the driver keeps of the recording
+    PassInHand pass;
+    Budget::Charge recorded;  ///< what the driver keeps of the recording
 
     [[nodiscard]] Recording state() const { return state_; }
     /// Submitted and not done yet, or being executed into another one: it must not change.
@@ -66,7 +103,10 @@ class CommandBufferData : public ObjectData {
     /// While another command buffer's recording takes it in. The number of its recording; 0: it is
     /// not complete.
     [[nodiscard]] uint64_t start_reading();
-    void end_reading() { --readers_; }
+    void end_reading() {
+        --readers_;
+        pool_.end_use();
+    }
 
     /// Holds what it names until end_use(). False, and nothing is held: it is not complete, it has
     /// been recorded anew since `recording` (0: never mind), or something is gone.
@@ -76,6 +116,7 @@ class CommandBufferData : public ObjectData {
     [[nodiscard]] const std::vector<Secondary>& secondaries() const { return secondaries_; }
 
   private:
+    CommandPoolData& pool_;
     std::mutex mutex_;  ///< of all changes of state_ to or from kExecutable, and of uses
     std::atomic<Recording> state_ = Recording::kInitial;
     std::atomic<uint32_t> users_ = 0;

@@ -13,6 +13,8 @@ inline constexpr uint64_t kDescriptor = 64;
 inline constexpr uint64_t kDescriptorSet = 256;
 inline constexpr uint64_t kBinding = 64;  ///< of a layout, unused numbers below it included
 inline constexpr uint64_t kQuery = 64;
+inline constexpr uint64_t kCommandBuffer = 4096;  ///< beside what is recorded
+inline constexpr uint64_t kRenderPassPart = 128;  ///< an attachment, subpass, reference, dependency
 /// Times what the guest sent: the shortest command has 8 bytes, and a driver of the CPU keeps some
 /// 128 of each.
 inline constexpr uint64_t kRecording = 16;
@@ -26,6 +28,9 @@ inline constexpr uint64_t kMostSets = 1 << 20;            ///< of a pool
 inline constexpr uint64_t kMostDescriptors = 1 << 24;     ///< of a pool or a layout
 inline constexpr uint64_t kMostImmutableSamplers = 4096;  ///< of a layout
 inline constexpr uint64_t kMostAttachments = 1024;
-inline constexpr uint64_t kMostPipelines = 1024;  ///< of one call
+inline constexpr uint64_t kMostCommandBuffers = 1 << 16;  ///< of one call
+inline constexpr uint64_t kMostPipelines = 1024;          ///< of one call
+/// Pipeline layouts of a device that the guest destroyed and its recordings may still name.
+inline constexpr uint64_t kMostDestroyedLayouts = 4096;
 
 }  // namespace swede::gfxstream::vulkan::cost

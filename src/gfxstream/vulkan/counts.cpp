@@ -24,6 +24,7 @@ constexpr uint32_t kMostVertexAttributes = 32;
 constexpr uint32_t kMostPushBytes = 256;
 constexpr uint32_t kMostStages = 7;           // with those of meshes
 constexpr uint32_t kMostFeedbackBuffers = 4;  // maxTransformFeedbackBuffers
+constexpr uint32_t kMostControlPoints = 32;   // maxTessellationPatchSize
 /// Drivers make an array up to the greatest number of a binding.
 constexpr uint32_t kMostBindings = 1 << 16;
 
@@ -43,7 +44,17 @@ bool has_samplers(VkDescriptorType type) {
     return type == VK_DESCRIPTOR_TYPE_SAMPLER || type == VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER;
 }
 
+/// Of all others, acceleration structures for one, the guest would send nothing that a driver could
+/// read in a write.
+bool is_offered(VkDescriptorType type) {
+    return (type >= VK_DESCRIPTOR_TYPE_SAMPLER && type <= VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT) ||
+           type == VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK;
+}
+
 bool check(Decoder& in, VkDescriptorSetLayoutBinding& binding) {
+    if (!is_offered(binding.descriptorType))
+        return in.fail("No guest is offered descriptors of type {}.",
+                       static_cast<uint32_t>(binding.descriptorType));
     if (!within(in, "bindings", binding.binding, 1, kMostBindings)) return false;
     if (binding.pImmutableSamplers == nullptr) return true;
     if (!has_samplers(binding.descriptorType)) {
@@ -66,7 +77,8 @@ bool check(Decoder&, VkDescriptorSetLayoutCreateInfo& info) {
 }
 
 bool check(Decoder& in, VkWriteDescriptorSet& write) {
-    if (!check_write(in, in.descriptor_set(0), write)) return false;
+    const Object* const set = in.descriptor_set(0);
+    if (!check_write(in, set, write) || !check_samplers(in, *set, write)) return false;
     if (write.descriptorType != VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK) return true;
     const auto* const block = find<VkWriteDescriptorSetInlineUniformBlock>(
         write.pNext, VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK);
@@ -83,9 +95,7 @@ bool check(Decoder& in, VkCopyDescriptorSet& copy) {
         copy.srcBinding, copy.srcArrayElement, copy.descriptorCount);
     const auto target = to->get<DescriptorSetData>().type_of(copy.dstBinding, copy.dstArrayElement,
                                                              copy.descriptorCount);
-    const bool either =
-        source == VK_DESCRIPTOR_TYPE_MUTABLE_EXT || target == VK_DESCRIPTOR_TYPE_MUTABLE_EXT;
-    return (source && target && (source == target || either)) ||
+    return (source && target && source == target) ||
            in.fail(
                "{} descriptors are copied from binding {} to binding {}, which do not have them.",
                copy.descriptorCount, copy.srcBinding, copy.dstBinding);
@@ -143,12 +153,34 @@ bool check(Decoder& in, VkPipelineRenderingCreateInfo& info) {
     return within(in, "colour attachments", 0, info.colorAttachmentCount, kMostColorAttachments);
 }
 
+bool check(Decoder& in, VkCommandBufferInheritanceRenderingInfo& info) {
+    if (info.pColorAttachmentFormats == nullptr) info.colorAttachmentCount = 0;
+    return within(in, "colour attachments", 0, info.colorAttachmentCount, kMostColorAttachments);
+}
+
 /// Drivers fill a place for each stage, unless there is none at all.
 void check_feedback(const void* next, uint32_t stages) {
     auto* const feedback = find<VkPipelineCreationFeedbackCreateInfo>(
         next, VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO);
     if (feedback != nullptr && feedback->pipelineStageCreationFeedbackCount != stages)
         feedback->pipelineStageCreationFeedbackCount = 0;
+}
+
+bool check(Decoder& in, VkPipelineShaderStageCreateInfo& info) {
+    return info.module != VK_NULL_HANDLE ||
+           find<VkShaderModuleCreateInfo>(info.pNext,
+                                          VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO) != nullptr ||
+           in.fail("A shader is null.");
+}
+
+bool check(Decoder& in, VkShaderModuleCreateInfo& info) {
+    // What is left over of a word came with no packet, and drivers copy it.
+    return info.codeSize % sizeof(uint32_t) == 0 ||
+           in.fail("A shader has {} bytes.", info.codeSize);
+}
+
+bool check(Decoder& in, VkPipelineTessellationStateCreateInfo& info) {
+    return within(in, "control points", 0, info.patchControlPoints, kMostControlPoints);
 }
 
 bool check(Decoder&, VkComputePipelineCreateInfo& info) {
@@ -165,6 +197,8 @@ bool is_dynamic(const VkGraphicsPipelineCreateInfo& info, VkDynamicState wanted)
 
 bool check(Decoder& in, VkGraphicsPipelineCreateInfo& info) {
     if (!within(in, "stages", 0, info.stageCount, kMostStages)) return false;
+    // Only libraries go without, which no guest is offered.
+    if (info.layout == VK_NULL_HANDLE) return in.fail("A pipeline has no layout.");
     check_feedback(info.pNext, info.stageCount);
     if (const auto* const state = info.pViewportState) {
         if (state->pViewports == nullptr && state->viewportCount != 0 &&
@@ -319,6 +353,9 @@ bool check(Decoder& in, args::vkCmdBindVertexBuffers2& a) {
 bool check(Decoder& in, args::vkCmdPushConstants& a) {
     return within(in, "bytes of push constants", a.offset, a.size, kMostPushBytes);
 }
+bool check(Decoder& in, args::vkCmdSetPatchControlPointsEXT& a) {
+    return within(in, "control points", 0, a.patchControlPoints, kMostControlPoints);
+}
 bool check(Decoder& in, args::vkCmdSetColorWriteEnableEXT& a) {
     return within(in, "colour attachments", 0, a.attachmentCount, kMostColorAttachments);
 }
@@ -368,6 +405,10 @@ consteval Checks make_checks() {
     SWEDE_STRUCTURE(VkPipelineColorBlendStateCreateInfo);
     SWEDE_STRUCTURE(VkPipelineColorWriteCreateInfoEXT);
     SWEDE_STRUCTURE(VkPipelineRenderingCreateInfo);
+    SWEDE_STRUCTURE(VkCommandBufferInheritanceRenderingInfo);
+    SWEDE_STRUCTURE(VkPipelineShaderStageCreateInfo);
+    SWEDE_STRUCTURE(VkShaderModuleCreateInfo);
+    SWEDE_STRUCTURE(VkPipelineTessellationStateCreateInfo);
     SWEDE_STRUCTURE(VkComputePipelineCreateInfo);
     SWEDE_STRUCTURE(VkGraphicsPipelineCreateInfo);
     SWEDE_STRUCTURE(VkRenderingInfo);
@@ -386,6 +427,7 @@ consteval Checks make_checks() {
     SWEDE_COMMAND(vkCmdBindVertexBuffers);
     SWEDE_COMMAND(vkCmdBindVertexBuffers2);
     SWEDE_COMMAND(vkCmdPushConstants);
+    SWEDE_COMMAND(vkCmdSetPatchControlPointsEXT);
     SWEDE_COMMAND(vkCmdSetColorWriteEnableEXT);
     SWEDE_COMMAND(vkCmdBindTransformFeedbackBuffersEXT);
     SWEDE_COMMAND(vkCmdBeginTransformFeedbackEXT);

@@ -95,7 +95,10 @@ inline bool Decoder::handle(const Field& field, std::byte* place) {
     const auto type = static_cast<ObjectType>(field.type);
     if (type == ObjectType::kDescriptorSet) [[unlikely]]
         sets_ = {nullptr, sets_[0]};
-    if (id != 0 && handles_ == Handles::kDriver) {
+    if (id == 0) {
+        if (handles_ == Handles::kDriver && (field.flags & (kMayBeNull | kIgnorable)) == 0)
+            return fail("A {} is null that Vulkan needs.", name_of(type));
+    } else if (handles_ == Handles::kDriver) {
         if (const Object* const object = find(type, id)) {
             value = object->driver;
             if (type == ObjectType::kDescriptorSet) [[unlikely]]
@@ -282,7 +285,9 @@ bool Decoder::next(std::byte* place) {
     if (++depth_ > kMaxDepth) return fail("Structures nest deeper than {}.", kMaxDepth);
     if (!fields(*layout, structure)) return false;
     --depth_;
-    store(place, (layout->flags & kDropped) == 0
+    const bool unwanted = (layout->flags & kNotOffered) != 0 && checks_ != nullptr &&
+                          handles_ != Handles::kNone;  // that is of outputs
+    store(place, (layout->flags & kDropped) == 0 && !unwanted
                      ? structure
                      : load_at<void*>(structure, offsetof(VkBaseInStructure, pNext)));
     return true;

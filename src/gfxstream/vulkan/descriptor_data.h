@@ -34,7 +34,8 @@ struct SetLayoutData : ObjectData {
 };
 
 struct PipelineLayoutData : ObjectData {
-    std::vector<uint32_t> dynamic;  ///< descriptors of each set
+    std::vector<uint32_t> dynamic;        ///< descriptors of each set
+    std::atomic<bool> destroyed = false;  ///< by the guest: DeviceData::destroyed_layouts
 };
 
 /// What a pool has left. Drivers of the CPU take memory for sets as they come and do not look how
@@ -46,7 +47,15 @@ struct DescriptorPoolData : ObjectData {
     uint64_t most_descriptors = 0;
     std::atomic<uint64_t> sets = 0;
     std::atomic<uint64_t> descriptors = 0;
+    // Of sets that only the driver knows, until the pool is reset.
+    std::atomic<uint64_t> lost_sets = 0;
+    std::atomic<uint64_t> lost_descriptors = 0;
     Budget::Charge charge;
+
+    void lose(uint64_t count) {
+        lost_descriptors += count;
+        ++lost_sets;
+    }
 };
 
 /// Takes from its pool, which outlives it as its parent.
@@ -61,23 +70,31 @@ struct DescriptorSetData : ObjectData {
           bindings_(std::move(bindings)) {
         const uint64_t sets = pool_.sets.fetch_add(1) + 1;
         const uint64_t descriptors = pool_.descriptors.fetch_add(descriptors_) + descriptors_;
-        fits = sets <= pool_.most_sets && descriptors <= pool_.most_descriptors;
+        fits = sets + pool_.lost_sets <= pool_.most_sets &&
+               descriptors + pool_.lost_descriptors <= pool_.most_descriptors;
     }
     ~DescriptorSetData() override {
-        pool_.sets.fetch_sub(1);
+        if (lost) pool_.lose(descriptors_);
         pool_.descriptors.fetch_sub(descriptors_);
+        pool_.sets.fetch_sub(1);
     }
     DescriptorSetData(const DescriptorSetData&) = delete;
     DescriptorSetData& operator=(const DescriptorSetData&) = delete;
 
+    [[nodiscard]] uint64_t descriptors() const { return descriptors_; }
     /// Of descriptors that an update names; empty: not all of them are there.
     [[nodiscard]] std::optional<VkDescriptorType> type_of(uint32_t binding, uint32_t element,
                                                           uint32_t count) const {
         return bindings_->type_of(binding, element, count, variable_);
     }
+    /// Of descriptors that there are.
+    [[nodiscard]] bool have_samplers(uint32_t binding, uint32_t element, uint32_t count) const {
+        return bindings_->have_samplers(binding, element, count, variable_);
+    }
 
     const uint32_t dynamic;
     bool fits = false;   ///< the pool had room
+    bool lost = false;   ///< the guest never heard of it, and the driver keeps it
     bool freed = false;  ///< by itself: the driver is told once nothing uses it
 
   private:
@@ -96,10 +113,26 @@ template <typename Failing>
     if (set == nullptr) return in.fail("A write names no descriptor set.");
     const auto type = set->get<DescriptorSetData>().type_of(write.dstBinding, write.dstArrayElement,
                                                             write.descriptorCount);
-    return (type && (*type == write.descriptorType || *type == VK_DESCRIPTOR_TYPE_MUTABLE_EXT)) ||
+    return (type && (*type == write.descriptorType)) ||
            in.fail("{} descriptors of type {} do not fit into binding {} of their set from {} on.",
                    write.descriptorCount, static_cast<uint32_t>(write.descriptorType),
                    write.dstBinding, write.dstArrayElement);
+}
+
+/// Whether a write that check_write() has passed brings the samplers that its set does not have:
+/// drivers follow them.
+template <typename Failing>
+[[nodiscard]] bool check_samplers(Failing& in, const Object& set,
+                                  const VkWriteDescriptorSet& write) {
+    if (write.descriptorType != VK_DESCRIPTOR_TYPE_SAMPLER &&
+        write.descriptorType != VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER)
+        return true;
+    for (uint32_t i = 0; i < write.descriptorCount; ++i)
+        if (write.pImageInfo[i].sampler == VK_NULL_HANDLE)
+            return set.get<DescriptorSetData>().have_samplers(
+                       write.dstBinding, write.dstArrayElement, write.descriptorCount) ||
+                   in.fail("A sampler is written that is null.");
+    return true;
 }
 
 }  // namespace swede::gfxstream::vulkan

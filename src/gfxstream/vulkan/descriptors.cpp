@@ -16,6 +16,7 @@ namespace {
 
 struct TemplateData : ObjectData {
     std::vector<VkDescriptorUpdateTemplateEntry> entries;
+    Budget::Charge charge;
 };
 
 enum class Payload : uint8_t { kImage, kBuffer, kTexelBuffer, kInline, kNone };
@@ -66,6 +67,7 @@ class Writes {
             VkWriteDescriptorSet* const write = next(entry, end - first);
             if (write == nullptr) return false;
             point(*write, first);
+            if (!check_samplers(call_.in, set_, *write)) return false;
             first = end;
         }
         return true;
@@ -128,10 +130,19 @@ void Session::vkDestroyDescriptorPool(Call&, Object&, Object* descriptorPool) {
 VkResult Session::vkResetDescriptorPool(Call&, Object& device, Object& descriptorPool,
                                         VkDescriptorPoolResetFlags flags) {
     auto& data = descriptorPool.get<DescriptorPoolData>();
-    table_.remove_children(descriptorPool);
-    // Sets that were submitted are there until that is done.
-    if (!wait_for_work(device, [&] { return data.sets == 0; })) return VK_ERROR_DEVICE_LOST;
-    const std::lock_guard lock(data.mutex);
+    const auto are_gone = [&] {
+        table_.remove_children(descriptorPool);
+        return data.sets == 0;
+    };
+    std::unique_lock lock(data.mutex, std::defer_lock);
+    for (;;) {
+        // Sets that were submitted are there until that is done.
+        if (!wait_for_work(device, are_gone)) return VK_ERROR_DEVICE_LOST;
+        lock.lock();
+        if (data.sets == 0) break;  // another ring counts its sets before it takes the mutex
+        lock.unlock();
+    }
+    data.lost_sets = data.lost_descriptors = 0;
     return functions_of(device).vkResetDescriptorPool(device.as<VkDevice>(),
                                                       descriptorPool.as<VkDescriptorPool>(), flags);
 }
@@ -179,19 +190,33 @@ VkResult Session::vkAllocateDescriptorSets(Call& call, Object& device,
         const std::lock_guard lock(pool->get<DescriptorPoolData>().mutex);
         result = functions_of(device).vkAllocateDescriptorSets(device.as<VkDevice>(), &info, made);
     }
-    for (uint32_t i = 0; result == VK_SUCCESS && i < count; ++i)
-        pDescriptorSets[i] =
-            adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result, std::move(data[i]));
+    if (result != VK_SUCCESS) return result;
+    // All or nothing. What does not come into the table stays the driver's until the pool is reset.
+    auto& from = pool->get<DescriptorPoolData>();
+    for (uint32_t i = 0; i < count; ++i) {
+        const uint64_t descriptors = data[i]->descriptors();
+        if (result == VK_SUCCESS)
+            pDescriptorSets[i] =
+                adopt(ObjectType::kDescriptorSet, raw(made[i]), *pool, result, std::move(data[i]));
+        if (pDescriptorSets[i] == 0) from.lose(descriptors);
+    }
     if (result == VK_SUCCESS) return result;
-    for (uint32_t i = 0; i < count; ++i)  // all or nothing; the driver's sets go with the pool
-        if (pDescriptorSets[i] != 0) table_.remove(pDescriptorSets[i], ObjectType::kDescriptorSet);
-    std::fill_n(pDescriptorSets, count, uint64_t{0});
+    for (uint32_t i = 0; i < count; ++i) {
+        Object* const set = table_.pin(ObjectType::kDescriptorSet, pDescriptorSets[i]);
+        pDescriptorSets[i] = 0;
+        if (set == nullptr) continue;
+        auto& unheard = set->get<DescriptorSetData>();
+        (from.frees_sets ? unheard.freed : unheard.lost) = true;
+        table_.remove(set->id, set->type);
+        table_.unpin(set);
+    }
     return result;
 }
 
 VkResult Session::vkFreeDescriptorSets(Call& call, Object&, Object& descriptorPool, uint32_t,
                                        std::span<Object* const> pDescriptorSets) {
-    const bool frees = descriptorPool.get<DescriptorPoolData>().frees_sets;
+    // In all others a set stays the driver's until the pool is reset, and counts.
+    if (!descriptorPool.get<DescriptorPoolData>().frees_sets) return VK_SUCCESS;
     for (Object* const set : pDescriptorSets) {
         if (set == nullptr) continue;
         if (set->parent != &descriptorPool) {
@@ -199,7 +224,7 @@ VkResult Session::vkFreeDescriptorSets(Call& call, Object&, Object& descriptorPo
             return VK_ERROR_UNKNOWN;
         }
         // A set that is named twice is unknown the second time.
-        if (table_.remove(set->id, set->type)) set->get<DescriptorSetData>().freed = frees;
+        if (table_.remove(set->id, set->type)) set->get<DescriptorSetData>().freed = true;
     }
     return VK_SUCCESS;
 }
@@ -220,6 +245,9 @@ VkResult Session::vkCreateDescriptorUpdateTemplate(
     // The driver needs none: the guest's updates come as lists, not as the memory that it
     // describes.
     auto data = std::make_unique<TemplateData>();
+    if (!pay(uint64_t{pCreateInfo->descriptorUpdateEntryCount} * sizeof(data->entries[0]),
+             data->charge))
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
     data->entries.assign(
         pCreateInfo->pDescriptorUpdateEntries,
         pCreateInfo->pDescriptorUpdateEntries + pCreateInfo->descriptorUpdateEntryCount);

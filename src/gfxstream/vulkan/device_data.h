@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <vector>
 
@@ -43,6 +44,10 @@ struct DeviceData : ObjectData {
     std::mutex queues_mutex;
     std::vector<Queue> queues;  ///< guarded by queues_mutex; the ids stay
     DevicePipelineCache pipelines;
+    /// Layouts that the guest destroyed, the oldest first. It may do that once its own recording is
+    /// complete, which it sends only when it submits: until then their ids are still to be known.
+    std::mutex layouts_mutex;
+    std::deque<uint64_t> destroyed_layouts;  ///< ids, guarded by layouts_mutex
     /// Submissions and recordings have no reply, so that their failures stick here.
     std::atomic<bool> lost = false;
     /// The driver said so itself: nothing that it was given runs any more.

@@ -59,14 +59,18 @@ enum class Condition : uint8_t {
 /// Flags of a Field.
 inline constexpr uint8_t kMarker = 1;     ///< a be64 stands before it: 0 is null
 inline constexpr uint8_t kOutput = 2;     ///< an argument that the reply carries, too
-inline constexpr uint8_t kMayBeNull = 4;  ///< kObject: id 0 is allowed
-inline constexpr uint8_t kIgnorable = 8;  ///< handles that are unknown read as VK_NULL_HANDLE
-inline constexpr uint8_t kCopied = 16;    ///< the driver may write to what it points to
+inline constexpr uint8_t kMayBeNull = 4;  ///< of objects and handles: id 0 is allowed
+inline constexpr uint8_t kIgnorable =
+    8;                                  ///< handles that are unknown, or 0, read as VK_NULL_HANDLE
+inline constexpr uint8_t kCopied = 16;  ///< the driver may write to what it points to
 inline constexpr uint8_t kRequired = 32;  ///< has a marker, and must not be null with elements
 
 /// Flags of a Layout.
 inline constexpr uint8_t kRaw = 1;      ///< handles in structures stay the guest's ids
 inline constexpr uint8_t kDropped = 2;  ///< read, and left out of the chain
+/// The same in what a driver reads: of an extension that no guest is offered, so that nobody has
+/// looked at what drivers make of its numbers. The reply has it.
+inline constexpr uint8_t kNotOffered = 4;
 
 enum class LayoutId : uint16_t;  // generated/layouts.h
 

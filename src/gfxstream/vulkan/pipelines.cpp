@@ -137,6 +137,7 @@ VkResult Session::vkCreatePipelineCache(Call&, Object& device,
     // guest.
     VkPipelineCacheCreateInfo info = *pCreateInfo;
     info.pNext = nullptr;
+    info.flags = 0;  // a driver would not lock what rings use side by side
     info.initialDataSize = 0;
     info.pInitialData = nullptr;
     VkPipelineCache made = VK_NULL_HANDLE;

@@ -36,6 +36,10 @@ uint32_t values_of(const VkQueryPoolCreateInfo& info) {
 }
 
 constexpr uint32_t kMaxQueries = 1 << 20;
+/// VK_QUERY_PIPELINE_STATISTIC_*: those that no extension adds. A driver reads a value for each
+/// bit.
+constexpr VkFlags kStatistics =
+    (VkFlags{VK_QUERY_PIPELINE_STATISTIC_COMPUTE_SHADER_INVOCATIONS_BIT} << 1) - 1;
 constexpr std::chrono::microseconds kFirstPause{20};
 
 }  // namespace
@@ -47,6 +51,9 @@ VkResult Session::vkCreateQueryPool(Call&, Object& device, const VkQueryPoolCrea
     auto data = std::make_unique<QueryPoolData>();
     data->count = info.queryCount;
     data->values = values_of(info);
+    if (info.queryType == VK_QUERY_TYPE_PIPELINE_STATISTICS &&
+        (info.pipelineStatistics & ~kStatistics) != 0)
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     if (data->values == 0 || info.queryCount == 0 || info.queryCount > kMaxQueries)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     if (!pay(info.queryCount * cost::kQuery, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -56,6 +63,17 @@ VkResult Session::vkCreateQueryPool(Call&, Object& device, const VkQueryPoolCrea
     if (result != VK_SUCCESS) return result;
     *pQueryPool = adopt(ObjectType::kQueryPool, raw(made), device, result, std::move(data));
     return result;
+}
+
+void Session::vkResetQueryPool(Call& call, Object& device, Object& queryPool, uint32_t firstQuery,
+                               uint32_t queryCount) {
+    const auto function = functions_of(device).vkResetQueryPool;
+    const uint32_t all = queryPool.get<QueryPoolData>().count;
+    if (function == nullptr || !range_fits(firstQuery, queryCount, all)) {
+        call.in.fail("{} queries of {} are reset, from {} on.", queryCount, all, firstQuery);
+        return;
+    }
+    function(device.as<VkDevice>(), queryPool.as<VkQueryPool>(), firstQuery, queryCount);
 }
 
 VkResult Session::vkGetQueryPoolResults(Call& call, Object& device, Object& queryPool,

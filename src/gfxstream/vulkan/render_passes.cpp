@@ -3,6 +3,8 @@
 // on attachments and subpasses.
 #include <algorithm>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/command_data.h"
@@ -19,6 +21,15 @@ struct FramebufferData : MadeOfOthers {
     uint32_t attachments = 0;
     bool imageless = false;
 };
+
+bool begin_pass(Call& call, const Object& command_buffer, PassInHand begun) {
+    PassInHand& pass = command_buffer.get<CommandBufferData>().pass;
+    if (pass.kind != PassInHand::Kind::kNone)
+        return call.in.fail("A pass is begun inside of another one.");
+    begun.needed = pass.needed;
+    pass = std::move(begun);
+    return true;
+}
 
 /// Makes `info` fit its objects, or fails.
 bool prepare(Call& call, const Object& command_buffer, VkRenderPassBeginInfo& info) {
@@ -49,14 +60,25 @@ bool prepare(Call& call, const Object& command_buffer, VkRenderPassBeginInfo& in
         info.clearValueCount = count;
         info.pClearValues = values;
     }
-    command_buffer.get<CommandBufferData>().next_subpasses = pass_data.subpasses - 1;
-    return true;
+    return begin_pass(call, command_buffer,
+                      {.kind = PassInHand::Kind::kRenderPass,
+                       .next_subpasses = pass_data.subpasses - 1,
+                       .colors = pass_data.colors->front(),
+                       .all_colors = pass_data.colors});
 }
 
 bool next_subpass(Call& call, const Object& command_buffer) {
-    uint32_t& left = command_buffer.get<CommandBufferData>().next_subpasses;
-    if (left == 0) return call.in.fail("A render pass has no next subpass.");
-    --left;
+    PassInHand& pass = command_buffer.get<CommandBufferData>().pass;
+    if (pass.next_subpasses == 0) return call.in.fail("A render pass has no next subpass.");
+    --pass.next_subpasses;
+    pass.colors = (*pass.all_colors)[pass.all_colors->size() - 1 - pass.next_subpasses];
+    return true;
+}
+
+bool end_pass(Call& call, const Object& command_buffer, PassInHand::Kind kind) {
+    PassInHand& pass = command_buffer.get<CommandBufferData>().pass;
+    if (pass.kind != kind) return call.in.fail("A pass ends that was not begun.");
+    pass = {.needed = pass.needed};
     return true;
 }
 
@@ -69,13 +91,22 @@ bool has(Call& call, const void* function) {
 template <typename Info, typename Function>
 VkResult Session::create_render_pass(Object& device, const Info& info, uint64_t& made,
                                      Function DeviceFunctions::* function) {
+    auto data = std::make_unique<RenderPassData>();
+    data->attachments = info.attachmentCount;
+    data->subpasses = info.subpassCount;
+    uint64_t parts = uint64_t{info.attachmentCount} + info.dependencyCount;
+    std::vector<uint32_t> colors;
+    for (const auto& subpass : std::span(info.pSubpasses, info.subpassCount)) {
+        parts += uint64_t{subpass.inputAttachmentCount} + subpass.preserveAttachmentCount +
+                 2 * subpass.colorAttachmentCount + 2;
+        colors.push_back(subpass.colorAttachmentCount);
+    }
+    if (!pay(parts * cost::kRenderPassPart, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    data->colors = std::make_shared<const std::vector<uint32_t>>(std::move(colors));
     VkRenderPass pass = VK_NULL_HANDLE;
     VkResult result =
         (functions_of(device).*function)(device.as<VkDevice>(), &info, nullptr, &pass);
     if (result != VK_SUCCESS) return result;
-    auto data = std::make_unique<RenderPassData>();
-    data->attachments = info.attachmentCount;
-    data->subpasses = info.subpassCount;
     made = adopt(ObjectType::kRenderPass, raw(pass), device, result, std::move(data));
     return result;
 }
@@ -154,6 +185,68 @@ void Session::vkCmdNextSubpass2(Call& call, Object& commandBuffer,
     if (!has(call, reinterpret_cast<const void*>(function)) || !next_subpass(call, commandBuffer))
         return;
     function(commandBuffer.as<VkCommandBuffer>(), pSubpassBeginInfo, pSubpassEndInfo);
+}
+
+void Session::vkCmdEndRenderPass(Call& call, Object& commandBuffer) {
+    if (!end_pass(call, commandBuffer, PassInHand::Kind::kRenderPass)) return;
+    functions_of(commandBuffer).vkCmdEndRenderPass(commandBuffer.as<VkCommandBuffer>());
+}
+
+void Session::vkCmdEndRenderPass2(Call& call, Object& commandBuffer,
+                                  const VkSubpassEndInfo* pSubpassEndInfo) {
+    const auto function = functions_of(commandBuffer).vkCmdEndRenderPass2;
+    if (!has(call, reinterpret_cast<const void*>(function)) ||
+        !end_pass(call, commandBuffer, PassInHand::Kind::kRenderPass))
+        return;
+    function(commandBuffer.as<VkCommandBuffer>(), pSubpassEndInfo);
+}
+
+void Session::vkCmdBeginRendering(Call& call, Object& commandBuffer,
+                                  const VkRenderingInfo* pRenderingInfo) {
+    const auto function = functions_of(commandBuffer).vkCmdBeginRendering;
+    if (!has(call, reinterpret_cast<const void*>(function)) ||
+        !begin_pass(
+            call, commandBuffer,
+            {.kind = PassInHand::Kind::kRendering, .colors = pRenderingInfo->colorAttachmentCount}))
+        return;
+    function(commandBuffer.as<VkCommandBuffer>(), pRenderingInfo);
+}
+
+void Session::vkCmdEndRendering(Call& call, Object& commandBuffer) {
+    const auto function = functions_of(commandBuffer).vkCmdEndRendering;
+    if (!has(call, reinterpret_cast<const void*>(function)) ||
+        !end_pass(call, commandBuffer, PassInHand::Kind::kRendering))
+        return;
+    function(commandBuffer.as<VkCommandBuffer>());
+}
+
+void Session::vkCmdClearAttachments(Call& call, Object& commandBuffer, uint32_t attachmentCount,
+                                    const VkClearAttachment* pAttachments, uint32_t rectCount,
+                                    const VkClearRect* pRects) {
+    PassInHand& pass = commandBuffer.get<CommandBufferData>().pass;
+    if (pass.kind == PassInHand::Kind::kNone) {
+        call.in.fail("Attachments are cleared outside of a pass.");
+        return;
+    }
+    auto* const cleared = room_for<VkClearAttachment>(call, attachmentCount);
+    if (cleared == nullptr) return;
+    uint32_t count = 0;
+    for (const VkClearAttachment& one : std::span(pAttachments, attachmentCount)) {
+        if ((one.aspectMask & VK_IMAGE_ASPECT_COLOR_BIT) != 0) {
+            if (one.colorAttachment == VK_ATTACHMENT_UNUSED) continue;  // has no effect
+            if (one.colorAttachment >= pass.colors) {
+                call.in.fail("The colour attachment {} is cleared where there are {}.",
+                             one.colorAttachment, pass.colors);
+                return;
+            }
+            pass.needed = std::max(pass.needed, one.colorAttachment + 1);
+        }
+        cleared[count++] = one;
+    }
+    if (count == 0 || rectCount == 0) return;
+    functions_of(commandBuffer)
+        .vkCmdClearAttachments(commandBuffer.as<VkCommandBuffer>(), count, cleared, rectCount,
+                               pRects);
 }
 
 }  // namespace swede::gfxstream::vulkan

@@ -24,7 +24,8 @@ class SetBindings {
             all.bindings_.push_back(
                 {bindings[i].binding, bindings[i].descriptorType, bindings[i].descriptorCount,
                  i < flags.size() &&
-                     (flags[i] & VK_DESCRIPTOR_BINDING_VARIABLE_DESCRIPTOR_COUNT_BIT) != 0});
+                     (flags[i] & VK_DESCRIPTOR_BINDING_VARIABLE_DESCRIPTOR_COUNT_BIT) != 0,
+                 bindings[i].pImmutableSamplers != nullptr});
         std::ranges::sort(all.bindings_, {}, &Binding::number);
         const auto twice = std::ranges::adjacent_find(all.bindings_, {}, &Binding::number);
         if (twice != all.bindings_.end()) return std::nullopt;
@@ -52,12 +53,28 @@ class SetBindings {
         return std::nullopt;
     }
 
+    /// Whether all of the descriptors that type_of() found have their samplers from the layout.
+    [[nodiscard]] bool have_samplers(uint32_t number, uint32_t element, uint32_t count,
+                                     uint32_t variable) const {
+        auto at = std::ranges::lower_bound(bindings_, number, {}, &Binding::number);
+        uint32_t before = element;
+        for (uint32_t left = count; left != 0 && at != bindings_.end(); ++at) {
+            const uint32_t all = at->variable ? std::min(variable, at->count) : at->count;
+            const uint32_t here = std::min(left, all - std::min(before, all));
+            if (here != 0 && !at->immutable) return false;
+            before -= std::min(before, all);
+            left -= here;
+        }
+        return true;
+    }
+
   private:
     struct Binding {
         uint32_t number;
         VkDescriptorType type;
         uint32_t count;
         bool variable;
+        bool immutable;  ///< its samplers are the layout's
     };
     std::vector<Binding> bindings_;  ///< by their numbers
 };

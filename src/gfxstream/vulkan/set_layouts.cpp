@@ -114,6 +114,25 @@ VkResult Session::vkCreatePipelineLayout(Call& call, Object& device,
     return result;
 }
 
+void Session::vkDestroyPipelineLayout(Call& call, Object& device, Object* pipelineLayout) {
+    if (pipelineLayout == nullptr) return;
+    if (pipelineLayout->get<PipelineLayoutData>().destroyed.exchange(true)) {
+        call.in.fail("The pipeline layout {:#x} is destroyed twice.", pipelineLayout->id);
+        return;
+    }
+    DeviceData& data = device_data(device);
+    uint64_t oldest = 0;
+    {
+        const std::lock_guard lock(data.layouts_mutex);
+        data.destroyed_layouts.push_back(pipelineLayout->id);
+        if (data.destroyed_layouts.size() > cost::kMostDestroyedLayouts) {
+            oldest = data.destroyed_layouts.front();
+            data.destroyed_layouts.pop_front();
+        }
+    }
+    if (oldest != 0) table_.remove(oldest, ObjectType::kPipelineLayout);
+}
+
 void Session::vkCmdBindDescriptorSets(Call& call, Object& commandBuffer,
                                       VkPipelineBindPoint pipelineBindPoint, Object& layout,
                                       uint32_t firstSet, uint32_t descriptorSetCount,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fences, semaphores and what waits for them.
 #include <algorithm>
+#include <thread>
 
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/handlers.h"
@@ -13,6 +14,18 @@ namespace {
 
 /// While an exported fence is waited for, it cannot be reset for so long at most.
 constexpr std::chrono::milliseconds kExportSlice{2};
+
+/// Drivers ask a semaphore for what only a timeline has.
+bool is_timeline(Call& call, const Object& semaphore) {
+    return semaphore.get<SemaphoreData>().is_timeline ||
+           call.in.fail("The semaphore {:#x} has no values.", semaphore.id);
+}
+/// All that the packet names.
+bool are_timelines(Call& call) {
+    return std::ranges::all_of(call.ring.pins.since(0), [&](const Object* object) {
+        return object->type != ObjectType::kSemaphore || is_timeline(call, *object);
+    });
+}
 
 }  // namespace
 
@@ -55,10 +68,14 @@ VkResult Session::vkResetFences(Call& call, Object& device, uint32_t fenceCount,
         return VK_ERROR_DEVICE_LOST;
     for (Object* const fence : pFences) {
         auto& data = fence->get<FenceData>();
-        const std::lock_guard lock(data.mutex);
-        ++data.resets;  // from here on, no wait of an export uses the fence
+        ++data.resetting;
+        ++data.resets;
+        const std::lock_guard lock(data.mutex);  // the slice in hand is over
     }
-    return functions_of(device).vkResetFences(device.as<VkDevice>(), fenceCount, fences);
+    const VkResult result =
+        functions_of(device).vkResetFences(device.as<VkDevice>(), fenceCount, fences);
+    for (Object* const fence : pFences) --fence->get<FenceData>().resetting;
+    return result;
 }
 
 VkResult Session::vkGetFenceStatus(Call&, Object& device, Object& fence) {
@@ -114,6 +131,7 @@ VkResult Session::vkWaitSemaphores(Call& call, Object& device, const VkSemaphore
     VkSemaphoreWaitInfo info = *pWaitInfo;
     info.pNext = nullptr;
     if (info.semaphoreCount == 0) return VK_SUCCESS;
+    if (!are_timelines(call)) return VK_ERROR_UNKNOWN;
     const VkResult result = wait_in_slices(
         deadline_after(timeout), data, [&] { return data.lost || must_return(); },
         [&](uint64_t slice) {
@@ -123,16 +141,38 @@ VkResult Session::vkWaitSemaphores(Call& call, Object& device, const VkSemaphore
     return result;
 }
 
+VkResult Session::vkSignalSemaphore(Call& call, Object& device,
+                                    const VkSemaphoreSignalInfo* pSignalInfo) {
+    DeviceData& data = device_data(device);
+    if (data.vk.vkSignalSemaphore == nullptr) {
+        call.in.fail("The device has no timeline semaphores.");
+        return VK_ERROR_UNKNOWN;
+    }
+    if (!are_timelines(call)) return VK_ERROR_UNKNOWN;
+    VkSemaphoreSignalInfo info = *pSignalInfo;
+    info.pNext = nullptr;
+    return data.heard(data.vk.vkSignalSemaphore(device.as<VkDevice>(), &info));
+}
+
+VkResult Session::vkGetSemaphoreCounterValue(Call& call, Object& device, Object& semaphore,
+                                             uint64_t* pValue) {
+    DeviceData& data = device_data(device);
+    if (data.vk.vkGetSemaphoreCounterValue == nullptr) {
+        call.in.fail("The device has no timeline semaphores.");
+        return VK_ERROR_UNKNOWN;
+    }
+    if (!is_timeline(call, semaphore)) return VK_ERROR_UNKNOWN;
+    if (data.lost) return VK_ERROR_DEVICE_LOST;  // else a program that polls it never ends
+    return data.heard(data.vk.vkGetSemaphoreCounterValue(device.as<VkDevice>(),
+                                                         semaphore.as<VkSemaphore>(), pValue));
+}
+
 FenceMark Session::mark_fence(uint64_t fence) {
     // The guest may give a semaphore's id here, when it exports one as a sync file.
     Object* const object = table_.pin(ObjectType::kFence, fence);
     if (object == nullptr) return {};
-    FenceMark mark{.fence = fence};
-    {
-        auto& data = object->get<FenceData>();
-        const std::lock_guard lock(data.mutex);
-        mark.resets = data.resets;
-    }
+    // No lock: this is the thread of the control queue, and another one may wait for the fence.
+    const FenceMark mark{.fence = fence, .resets = object->get<FenceData>().resets};
     table_.unpin(object);
     return mark;
 }
@@ -146,15 +186,23 @@ bool Session::wait_for_fence(const FenceMark& mark, std::chrono::nanoseconds lim
         if (object == nullptr) return true;
         VkResult result = VK_SUCCESS;
         const uint64_t slice = next_slice(deadline);
-        {
-            DeviceData& device = device_data(*object);
-            auto& data = object->get<FenceData>();
-            const std::lock_guard lock(data.mutex);
-            if (data.resets == mark.resets && !device.lost && !must_return()) {
+        const std::chrono::nanoseconds longest(
+            std::min(slice, static_cast<uint64_t>(std::chrono::nanoseconds(kExportSlice).count())));
+        DeviceData& device = device_data(*object);
+        auto& data = object->get<FenceData>();
+        const auto is_over = [&] {
+            return data.resets != mark.resets || device.lost || must_return();
+        };
+        if (!is_over()) {
+            std::unique_lock lock(data.mutex);
+            if (data.resetting != 0) {  // it was marked meanwhile
+                lock.unlock();
+                std::this_thread::sleep_for(longest);
+                result = VK_TIMEOUT;
+            } else if (!is_over()) {
                 const auto fence = object->as<VkFence>();
-                const auto longest = std::chrono::nanoseconds(kExportSlice).count();
                 result = device.vk.vkWaitForFences(device_handle(*object), 1, &fence, VK_TRUE,
-                                                   std::min(slice, static_cast<uint64_t>(longest)));
+                                                   static_cast<uint64_t>(longest.count()));
             }
         }
         table_.unpin(object);

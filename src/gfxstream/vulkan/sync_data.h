@@ -10,9 +10,12 @@
 namespace swede::gfxstream::vulkan {
 
 struct FenceData : ObjectData {
-    /// Keeps resets and the waits of exported fences, which the guest does not know of, apart.
+    /// Of a slice of a wait for an export. The guest does not know of these, so that resets are
+    /// kept apart from them: whoever resets counts itself into `resetting` and takes the mutex
+    /// once; no other slice begins then.
     std::mutex mutex;
-    uint32_t resets = 0;  ///< guarded by mutex
+    std::atomic<uint32_t> resetting = 0;
+    std::atomic<uint32_t> resets = 0;
     /// Submitted, and the submission may not be done yet.
     std::atomic<bool> pending = false;
 };

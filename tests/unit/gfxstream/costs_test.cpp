@@ -303,7 +303,7 @@ TEST_F(Costs, Recordings_PayUntilTheyAreBegunAnewOrGone) {
                                              .commandPool = pool,
                                              .commandBufferCount = 1,
                                              .pCommandBuffers = &commands});
-    EXPECT_EQ(paid(), base);
+    EXPECT_EQ(paid(), base - cost::kCommandBuffer);
 }
 
 // A recording has no reply: its device is lost, and the context goes on.
@@ -315,6 +315,61 @@ TEST_F(Costs, RecordingsOverTheBudget_LoseTheDeviceOnly) {
     spend_all_but(recording.bytes().size() * cost::kRecording);
     EXPECT_TRUE(program.flush(commands, recording.bytes()));
     EXPECT_EQ(program.wait(fence), VK_ERROR_DEVICE_LOST);
+}
+
+TEST_F(Costs, CommandBuffers_ArePaidBeforeTheyAreMade) {
+    const VkCommandPool pool = program.make_pool();
+    std::vector<VkCommandBuffer> made((1 << 16) + 1);
+    const auto allocate = [&](uint32_t count) {
+        VkCommandBufferAllocateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+        info.commandPool = pool;
+        info.commandBufferCount = count;
+        Answer answer = program.call(guest::vkAllocateCommandBuffers{
+            .self = program.device, .pAllocateInfo = &info, .pCommandBuffers = made.data()});
+        for (uint32_t i = 0; i < count; ++i) (void)answer.handle<VkCommandBuffer>();
+        return answer.result();
+    };
+    EXPECT_EQ(allocate(10), VK_SUCCESS);
+    EXPECT_EQ(paid(), 10 * cost::kCommandBuffer);
+    EXPECT_EQ(allocate((1 << 16) + 1), VK_ERROR_OUT_OF_HOST_MEMORY);
+    spend_all_but(10 * cost::kCommandBuffer);
+    EXPECT_EQ(allocate(10), VK_ERROR_OUT_OF_HOST_MEMORY);
+    EXPECT_EQ(program.count(ObjectType::kCommandBuffer), 10U);
+    program.call(guest::vkDestroyCommandPool{.self = program.device, .commandPool = pool});
+    EXPECT_EQ(program.count(ObjectType::kCommandBuffer), 0U);
+}
+
+TEST_F(Costs, RenderPasses_PayForTheirParts) {
+    const std::vector<VkSubpassDescription> subpasses(1000);
+    VkRenderPassCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO;
+    info.subpassCount = 1000;
+    info.pSubpasses = subpasses.data();
+    VkRenderPass made = VK_NULL_HANDLE;
+    const guest::vkCreateRenderPass create{
+        .self = program.device, .pCreateInfo = &info, .pRenderPass = &made};
+    const auto pass = program.create<VkRenderPass>(create);
+    EXPECT_GE(paid(), 1000 * cost::kRenderPassPart);
+    program.call(guest::vkDestroyRenderPass{.self = program.device, .renderPass = pass});
+    EXPECT_EQ(paid(), 0U);
+    spend_all_but(1000 * cost::kRenderPassPart);
+    program.create<VkRenderPass>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, UpdateTemplates_PayForTheirEntries) {
+    const std::vector<VkDescriptorUpdateTemplateEntry> entries(1000);
+    VkDescriptorUpdateTemplateCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_UPDATE_TEMPLATE_CREATE_INFO;
+    info.descriptorUpdateEntryCount = 1000;
+    info.pDescriptorUpdateEntries = entries.data();
+    VkDescriptorUpdateTemplate made = VK_NULL_HANDLE;
+    const guest::vkCreateDescriptorUpdateTemplate create{
+        .self = program.device, .pCreateInfo = &info, .pDescriptorUpdateTemplate = &made};
+    program.create<VkDescriptorUpdateTemplate>(create);
+    EXPECT_EQ(paid(), 1000 * sizeof(entries[0]));
+    spend_all_but(1000 * sizeof(entries[0]));
+    program.create<VkDescriptorUpdateTemplate>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
 }
 
 TEST_F(Costs, ObjectsWithoutNumbers_ArePaidForToo) {

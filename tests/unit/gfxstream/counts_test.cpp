@@ -106,6 +106,12 @@ class Counts : public ::testing::Test {
     VkFramebuffer framebuffer_ = VK_NULL_HANDLE;
 };
 
+/// A handle that there is in every World.
+template <typename T>
+T some() {
+    return guest::handle_of_id<T>(World().id(kObjectTypeOf<T>));
+}
+
 constexpr VkShaderStageFlags kStages = VK_SHADER_STAGE_COMPUTE_BIT;
 
 /// What a driver would be given for `structure`, and how many `member` of `Next` in its chain says.
@@ -151,6 +157,8 @@ TEST_F(Counts, OtherFeedbackThanStages_IsNone) {
     info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
     info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
     info.stage.pName = "main";
+    info.stage.module = some<VkShaderModule>();
+    info.layout = some<VkPipelineLayout>();
     info.pNext = &feedback;
     for (uint32_t count = 0; count <= places.size(); ++count) {
         feedback.pipelineStageCreationFeedbackCount = count;
@@ -207,6 +215,20 @@ TEST_F(Counts, BindingNumbersAndImmutableSamplers_AreLookedAt) {
     const VkDescriptorSetLayoutBinding other{0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, kStages,
                                              &none};
     make_layout({&other, 1});
+}
+
+// Drivers read as many of what the guest sends otherwise: acceleration structures.
+TEST_F(Counts, DescriptorsThatNoGuestIsOffered_LoseTheContext) {
+    for (const VkDescriptorType type :
+         {VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_KHR, VK_DESCRIPTOR_TYPE_MUTABLE_EXT,
+          VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_NV, VkDescriptorType(11),
+          VkDescriptorType(~0U)})
+        layout_failure({0, type, 1, kStages, nullptr});
+    for (uint32_t type = 0; type <= VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT; ++type) {
+        const VkDescriptorSetLayoutBinding one{0, static_cast<VkDescriptorType>(type), 1, kStages,
+                                               nullptr};
+        make_layout({&one, 1});
+    }
 }
 
 TEST_F(Counts, InlineUniforms_AreAsManyAsWritten) {
@@ -310,6 +332,65 @@ TEST_F(Counts, FixedArraysOfPipelines_FitTheDrivers) {
     }
 }
 
+TEST_F(Counts, ControlPoints_FitTheDrivers) {
+    VkPipelineTessellationStateCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_TESSELLATION_STATE_CREATE_INFO;
+    for (const uint32_t count : {32U, 33U, ~0U}) {
+        info.patchControlPoints = count;
+        EXPECT_EQ(accepted(info, LayoutId::VkPipelineTessellationStateCreateInfo), count == 32);
+    }
+}
+
+TEST_F(Counts, CodeOfShaders_IsWholeWords) {
+    const uint32_t words[2] = {};
+    VkShaderModuleCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    info.pCode = words;
+    for (const size_t size : {4U, 5U, 6U, 7U, 8U}) {
+        info.codeSize = size;
+        EXPECT_EQ(accepted(info, LayoutId::VkShaderModuleCreateInfo), size % 4 == 0);
+    }
+}
+
+// Drivers copy as many as these say into arrays of 4 and 32.
+TEST_F(Counts, StructuresOfWhatNoGuestIsOffered_DoNotReachTheDriver) {
+    World world;
+    std::array<VkSampleLocationEXT, 64> places{};
+    VkPipelineSampleLocationsStateCreateInfoEXT locations{};
+    locations.sType = VK_STRUCTURE_TYPE_PIPELINE_SAMPLE_LOCATIONS_STATE_CREATE_INFO_EXT;
+    locations.sampleLocationsInfo.sType = VK_STRUCTURE_TYPE_SAMPLE_LOCATIONS_INFO_EXT;
+    locations.sampleLocationsInfo.sampleLocationsCount = places.size();
+    locations.sampleLocationsInfo.pSampleLocations = places.data();
+    VkPipelineMultisampleStateCreateInfo samples{};
+    samples.sType = VK_STRUCTURE_TYPE_PIPELINE_MULTISAMPLE_STATE_CREATE_INFO;
+    samples.pNext = &locations;
+    samples.rasterizationSamples = VK_SAMPLE_COUNT_1_BIT;
+    guest::Writer bytes;
+    guest::encode(bytes, samples);
+    VkPipelineMultisampleStateCreateInfo decoded{};
+    Decoder in(bytes.bytes(), world.arena, world.pins, &count_checks());
+    ASSERT_TRUE(in.structure(layout_of(LayoutId::VkPipelineMultisampleStateCreateInfo), &decoded));
+    EXPECT_EQ(decoded.pNext, nullptr);
+}
+
+// What a program asks the device for comes back with the chain that it sent.
+TEST_F(Counts, QuestionsForWhatNoGuestIsOffered_AreAnswered) {
+    VkPhysicalDeviceMeshShaderFeaturesEXT mesh{};
+    mesh.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_EXT;
+    VkPhysicalDeviceFeatures2 features{};
+    features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    const size_t bare = program
+                            .call(guest::vkGetPhysicalDeviceFeatures2{.self = program.physical,
+                                                                      .pFeatures = &features})
+                            .size();
+    features.pNext = &mesh;
+    const size_t whole = program
+                             .call(guest::vkGetPhysicalDeviceFeatures2{.self = program.physical,
+                                                                       .pFeatures = &features})
+                             .size();
+    EXPECT_GT(whole, bare + 5 * sizeof(VkBool32));
+}
+
 TEST_F(Counts, PipelinesThatRasterize_HaveTheirViewports) {
     VkPipelineRasterizationStateCreateInfo rasterization{};
     rasterization.sType = VK_STRUCTURE_TYPE_PIPELINE_RASTERIZATION_STATE_CREATE_INFO;
@@ -325,6 +406,7 @@ TEST_F(Counts, PipelinesThatRasterize_HaveTheirViewports) {
     viewports.pScissors = &scissor;
     VkGraphicsPipelineCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO;
+    info.layout = some<VkPipelineLayout>();
     info.pRasterizationState = &rasterization;
     info.pMultisampleState = &samples;
     info.pViewportState = &viewports;

@@ -6,7 +6,9 @@
 #include <array>
 #include <atomic>
 #include <thread>
+#include <vector>
 
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/device_data.h"
 #include "unit/gfxstream/program.h"
 #include "vulkan_null/null_driver.h"
@@ -74,6 +76,12 @@ class Lifetimes : public ::testing::Test {
     }
     /// A set of `from`, bound by the recording in `commands`.
     VkDescriptorSet record_with_set(VkDescriptorPool from) {
+        const VkDescriptorSet set = make_set(from);
+        record(commands, bind(set));
+        return set;
+    }
+    /// A set of `from` and the layout `whole` that it is bound by.
+    VkDescriptorSet make_set(VkDescriptorPool from) {
         const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, 1,
                                                    VK_SHADER_STAGE_ALL, nullptr};
         const VkDescriptorSetLayoutCreateInfo layout_info{
@@ -81,6 +89,7 @@ class Lifetimes : public ::testing::Test {
         VkDescriptorSetLayout layout = VK_NULL_HANDLE;
         layout = program.create<VkDescriptorSetLayout>(guest::vkCreateDescriptorSetLayout{
             .self = program.device, .pCreateInfo = &layout_info, .pSetLayout = &layout});
+        layouts.push_back(layout);
         VkPipelineLayoutCreateInfo whole_info{};
         whole_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
         whole_info.setLayoutCount = 1;
@@ -90,14 +99,19 @@ class Lifetimes : public ::testing::Test {
         const VkDescriptorSetAllocateInfo set_info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                                    nullptr, from, 1, &layout};
         VkDescriptorSet set = VK_NULL_HANDLE;
-        set = program.create<VkDescriptorSet>(guest::vkAllocateDescriptorSets{
+        return program.create<VkDescriptorSet>(guest::vkAllocateDescriptorSets{
             .self = program.device, .pAllocateInfo = &set_info, .pDescriptorSets = &set});
-        record(commands, GuestRecording()
-                             .begin()
-                             .add(guest::vkCmdBindDescriptorSets{
-                                 .layout = whole, .descriptorSetCount = 1, .pDescriptorSets = &set})
-                             .end());
-        return set;
+    }
+    GuestRecording bind(VkDescriptorSet set) {
+        return GuestRecording()
+            .begin()
+            .add(guest::vkCmdBindDescriptorSets{
+                .layout = whole, .descriptorSetCount = 1, .pDescriptorSets = &set})
+            .end();
+    }
+    void destroy_layout(VkPipelineLayout layout) {
+        program.call(
+            guest::vkDestroyPipelineLayout{.self = program.device, .pipelineLayout = layout});
     }
 
     std::unique_ptr<Host> host;
@@ -106,6 +120,7 @@ class Lifetimes : public ::testing::Test {
     VkCommandBuffer commands = VK_NULL_HANDLE;
     VkBuffer buffer = VK_NULL_HANDLE;
     VkPipelineLayout whole = VK_NULL_HANDLE;
+    std::vector<VkDescriptorSetLayout> layouts;
 };
 
 TEST_F(Lifetimes, WhatARecordingNamesIsGone_WhenItIsSubmitted) {
@@ -153,9 +168,44 @@ TEST_F(Lifetimes, WhatARecordingNamed_MayGoOnceItIsRecordedAnew) {
 
 TEST_F(Lifetimes, ALayoutMayGoBeforeItsRecordingRuns) {
     (void)record_with_set(make_descriptor_pool(0));
-    program.call(guest::vkDestroyPipelineLayout{.self = program.device, .pipelineLayout = whole});
+    destroy_layout(whole);
     program.submit(commands, VK_NULL_HANDLE);
     EXPECT_FALSE(is_lost());
+}
+
+// A guest keeps its recordings and sends them when it submits: a layout that the program destroyed
+// after vkEndCommandBuffer, as Vulkan allows, is named later.
+TEST_F(Lifetimes, ALayoutMayGoBeforeItsRecordingIsSent) {
+    const VkDescriptorSet set = make_set(make_descriptor_pool(0));
+    destroy_layout(whole);
+    record(commands, bind(set));
+    program.submit(commands, VK_NULL_HANDLE);
+    EXPECT_FALSE(is_lost());
+}
+
+TEST_F(Lifetimes, DestroyedLayoutsAreNotKeptForEver) {
+    VkPipelineLayoutCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    const uint64_t before = vulkan_null::live_objects();
+    VkPipelineLayout first = VK_NULL_HANDLE;
+    for (uint64_t i = 0; i < cost::kMostDestroyedLayouts + 100; ++i) {
+        VkPipelineLayout made = VK_NULL_HANDLE;
+        made = program.create<VkPipelineLayout>(guest::vkCreatePipelineLayout{
+            .self = program.device, .pCreateInfo = &info, .pPipelineLayout = &made});
+        destroy_layout(made);
+        if (i == 0) first = made;
+    }
+    EXPECT_EQ(program.count(ObjectType::kPipelineLayout), cost::kMostDestroyedLayouts);
+    EXPECT_EQ(vulkan_null::live_objects(), before + cost::kMostDestroyedLayouts);
+    program.failure_of(
+        guest::vkDestroyPipelineLayout{.self = program.device, .pipelineLayout = first});
+}
+
+TEST_F(Lifetimes, ALayoutIsDestroyedOnce) {
+    (void)make_set(make_descriptor_pool(0));
+    destroy_layout(whole);
+    program.failure_of(
+        guest::vkDestroyPipelineLayout{.self = program.device, .pipelineLayout = whole});
 }
 
 TEST_F(Lifetimes, WhatASubmissionUses_StaysUntilItIsDone) {
@@ -210,6 +260,44 @@ TEST_F(Lifetimes, ACommandPoolIsReset_OnceItsCommandBuffersAreDone) {
     submit_and_hold();
     expect_to_wait(guest::vkResetCommandPool{.self = program.device, .commandPool = pool});
     EXPECT_FALSE(is_lost());
+}
+
+// It is no child of the pool any more, and lies in the pool's memory until it is done.
+TEST_F(Lifetimes, ACommandPoolIsReset_OnceAFreedCommandBufferIsDone) {
+    record();
+    submit_and_hold();
+    program.call(guest::vkFreeCommandBuffers{.self = program.device,
+                                             .commandPool = pool,
+                                             .commandBufferCount = 1,
+                                             .pCommandBuffers = &commands});
+    expect_to_wait(guest::vkResetCommandPool{.self = program.device, .commandPool = pool});
+    EXPECT_FALSE(is_lost());
+    commands = program.make_command_buffer(pool);
+    record();
+    program.submit(commands, VK_NULL_HANDLE);
+    EXPECT_FALSE(is_lost());
+}
+
+// The wait for an exported fence gives nobody else a turn. Marking is for the control queue.
+TEST_F(Lifetimes, AFenceThatIsWaitedFor_IsMarkedAndResetAtOnce) {
+    const VkFence fence = program.make_fence();
+    const uint64_t id = guest::id_of_handle(fence);
+    record();
+    submit_and_hold();  // so that waits last
+    std::atomic<bool> done = false;
+    std::thread exporter([&] {
+        while (!done) (void)program.session->wait_for_fence(id, std::chrono::milliseconds(100));
+    });
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 1000; ++i) (void)program.session->mark_fence(id);
+    for (int i = 0; i < 20; ++i)
+        EXPECT_EQ(program.result_of(guest::vkResetFences{
+                      .self = program.device, .fenceCount = 1, .pFences = &fence}),
+                  VK_SUCCESS);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+    done = true;
+    vulkan_null::hold_submissions(false);
+    exporter.join();
 }
 
 TEST_F(Lifetimes, AFenceIsReset_OnceItsSubmissionIsDone) {
@@ -275,6 +363,67 @@ TEST_F(Lifetimes, ADescriptorPoolIsReset_OnceItsSetsAreDone) {
     expect_to_wait(guest::vkResetDescriptorPool{.self = program.device, .descriptorPool = from});
     program.submit(commands, VK_NULL_HANDLE);
     EXPECT_TRUE(is_lost());
+}
+
+// A driver's pool gives nothing back before it is reset, whatever the guest says that it frees.
+TEST_F(Lifetimes, SetsOfAPoolThatDoesNotFreeThem_AreNoMoreThanItHas) {
+    const VkDescriptorPool from = make_descriptor_pool(0);
+    (void)make_set(from);
+    const auto layout = layouts.back();
+    const VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr,
+                                           from, 1, &layout};
+    VkDescriptorSet place = VK_NULL_HANDLE;
+    const guest::vkAllocateDescriptorSets allocate{
+        .self = program.device, .pAllocateInfo = &info, .pDescriptorSets = &place};
+    for (int i = 1; i < 4; ++i) {
+        const auto set = program.create<VkDescriptorSet>(allocate);
+        program.call(guest::vkFreeDescriptorSets{.self = program.device,
+                                                 .descriptorPool = from,
+                                                 .descriptorSetCount = 1,
+                                                 .pDescriptorSets = &set});
+    }
+    program.create<VkDescriptorSet>(allocate, VK_ERROR_OUT_OF_POOL_MEMORY);
+    EXPECT_EQ(program.result_of(
+                  guest::vkResetDescriptorPool{.self = program.device, .descriptorPool = from}),
+              VK_SUCCESS);
+    program.create<VkDescriptorSet>(allocate);
+}
+
+// Between the look at a pool and its reset, another ring makes a set of it.
+TEST_F(Lifetimes, ASetIsMadeWhileItsPoolIsReset) {
+    const VkDescriptorPool from = make_descriptor_pool(0);
+    (void)make_set(from);
+    const auto layout = layouts.back();
+    std::atomic<bool> done = false;
+    std::thread other([&] {
+        RingState ring;
+        const auto reset = guest::parameters_of(
+            guest::vkResetDescriptorPool{.self = program.device, .descriptorPool = from});
+        while (!done)
+            EXPECT_TRUE(
+                program.session->execute(guest::vkResetDescriptorPool::kOpcode, reset, ring));
+    });
+    const VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr,
+                                           from, 1, &layout};
+    VkDescriptorSet place = VK_NULL_HANDLE;
+    VkDescriptorBufferInfo range{buffer, 0, VK_WHOLE_SIZE};
+    VkWriteDescriptorSet write{};
+    write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    write.descriptorCount = 1;
+    write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER;
+    write.pBufferInfo = &range;
+    for (int i = 0; i < 3000; ++i) {
+        Answer answer = program.call(guest::vkAllocateDescriptorSets{
+            .self = program.device, .pAllocateInfo = &info, .pDescriptorSets = &place});
+        write.dstSet = answer.handle<VkDescriptorSet>();
+        if (answer.result() != VK_SUCCESS) continue;
+        (void)program.try_call(guest::vkUpdateDescriptorSets{// unknown if it was reset
+                                                             .self = program.device,
+                                                             .descriptorWriteCount = 1,
+                                                             .pDescriptorWrites = &write});
+    }
+    done = true;
+    other.join();
 }
 
 TEST_F(Lifetimes, ADescriptorPoolThatIsDestroyed_StaysUntilItsSetsAreDone) {

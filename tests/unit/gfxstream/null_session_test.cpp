@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions on the null driver, which ends the process when a guest makes it break Vulkan's rules of
 // lifetimes: what gfxstream_session_fuzzer found, and that the driver judges at all.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <array>
 
 #include "gfxstream/vulkan/device_data.h"
 #include "unit/gfxstream/program.h"
@@ -72,6 +75,93 @@ TEST(NullHost, HasNoDeviceBeforeAColourBufferIsAskedFor) {
     EXPECT_EQ(vulkan_null::live_objects(), before);
 }
 
+// Two rings may use it at the same time, so that the driver is to lock it whatever the guest says.
+TEST_F(NullSessionTest, APipelineCacheIsNotMadeAsTheGuestSays) {
+    const uint32_t bytes[4] = {1, 2, 3, 4};
+    VkPipelineCacheCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+    info.flags = VK_PIPELINE_CACHE_CREATE_EXTERNALLY_SYNCHRONIZED_BIT;
+    info.initialDataSize = sizeof(bytes);
+    info.pInitialData = bytes;
+    VkPipelineCache cache = VK_NULL_HANDLE;
+    cache = program.create<VkPipelineCache>(guest::vkCreatePipelineCache{
+        .self = program.device, .pCreateInfo = &info, .pPipelineCache = &cache});
+}
+
+VkSemaphore make_semaphore(Program& program, VkSemaphoreType kind) {
+    VkSemaphoreTypeCreateInfo type{};
+    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
+    type.semaphoreType = kind;
+    VkSemaphoreCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
+    info.pNext = &type;
+    VkSemaphore made = VK_NULL_HANDLE;
+    return program.create<VkSemaphore>(guest::vkCreateSemaphore{
+        .self = program.device, .pCreateInfo = &info, .pSemaphore = &made});
+}
+
+// Drivers have no function for the values of one that is binary.
+TEST_F(NullSessionTest, OnlyTimelinesAreAskedForTheirValues) {
+    const auto ask = [&](VkSemaphore semaphore) {
+        const uint64_t value = 1;
+        VkSemaphoreWaitInfo wait{};
+        wait.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
+        wait.semaphoreCount = 1;
+        wait.pSemaphores = &semaphore;
+        wait.pValues = &value;
+        VkSemaphoreSignalInfo signal{};
+        signal.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO;
+        signal.semaphore = semaphore;
+        signal.value = value;
+        uint64_t current = 0;
+        return std::array{
+            program
+                .try_call(guest::vkSignalSemaphore{.self = program.device, .pSignalInfo = &signal})
+                .has_value(),
+            program
+                .try_call(guest::vkGetSemaphoreCounterValue{
+                    .self = program.device, .semaphore = semaphore, .pValue = &current})
+                .has_value(),
+            program
+                .try_call(guest::vkWaitSemaphores{
+                    .self = program.device, .pWaitInfo = &wait, .timeout = 1'000'000'000})
+                .has_value()};
+    };
+    EXPECT_THAT(ask(make_semaphore(program, VK_SEMAPHORE_TYPE_BINARY)), ::testing::Each(false));
+    EXPECT_THAT(ask(VK_NULL_HANDLE), ::testing::Each(false));
+    EXPECT_THAT(ask(make_semaphore(program, VK_SEMAPHORE_TYPE_TIMELINE)), ::testing::Each(true));
+}
+
+TEST_F(NullSessionTest, QueriesThatAreReset_AreThere) {
+    VkQueryPoolCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+    info.queryType = VK_QUERY_TYPE_OCCLUSION;
+    info.queryCount = 4;
+    VkQueryPool place = VK_NULL_HANDLE;
+    const guest::vkCreateQueryPool create{
+        .self = program.device, .pCreateInfo = &info, .pQueryPool = &place};
+    const auto pool = program.create<VkQueryPool>(create);
+    const auto resets = [&](uint32_t first, uint32_t count) {
+        return program
+            .try_call(guest::vkResetQueryPool{.self = program.device,
+                                              .queryPool = pool,
+                                              .firstQuery = first,
+                                              .queryCount = count})
+            .has_value();
+    };
+    EXPECT_TRUE(resets(0, 4));
+    EXPECT_TRUE(resets(3, 1));
+    EXPECT_FALSE(resets(1, 4));
+    EXPECT_FALSE(resets(~0U, 1));
+    EXPECT_FALSE(resets(1, ~0U));
+    info.queryType = VK_QUERY_TYPE_PIPELINE_STATISTICS;
+    for (const uint32_t statistics : {0x7ffU, 0x800U, ~0U}) {
+        info.pipelineStatistics = statistics;
+        program.create<VkQueryPool>(
+            create, statistics == 0x7ff ? VK_SUCCESS : VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    }
+}
+
 // The driver writes the length wherever the guest says.
 TEST_F(NullSessionTest, ListsWithoutAPlaceForTheirLength_LoseTheContext) {
     VkPipelineCacheCreateInfo info{};
@@ -132,15 +222,7 @@ TEST_P(LosingDriver, LosesTheDeviceForGood) {
     commands = program.make_command_buffer(program.make_pool());
     ASSERT_TRUE(program.flush(commands, GuestRecording().begin().end().bytes()));
     fence = program.make_fence();
-    VkSemaphoreTypeCreateInfo type{};
-    type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
-    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-    VkSemaphoreCreateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO;
-    info.pNext = &type;
-    VkSemaphore semaphore = VK_NULL_HANDLE;
-    semaphore = program.create<VkSemaphore>(guest::vkCreateSemaphore{
-        .self = program.device, .pCreateInfo = &info, .pSemaphore = &semaphore});
+    const VkSemaphore semaphore = make_semaphore(program, VK_SEMAPHORE_TYPE_TIMELINE);
     Program other(null_host());
     other.start();
 
