@@ -172,6 +172,8 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties(VkPhysicalDevice physic
     VkPhysicalDeviceLimits& limits = pProperties->limits;
     limits.maxImageDimension1D = limits.maxImageDimension2D = 16384;
     limits.maxImageDimension3D = limits.maxImageArrayLayers = 2048;
+    limits.maxFramebufferWidth = limits.maxFramebufferHeight = 16384;
+    limits.maxFramebufferLayers = 2048;
     limits.maxMemoryAllocationCount = 1 << 20;
     limits.maxBoundDescriptorSets = 8;
     limits.nonCoherentAtomSize = 64;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffers. Each may come to lie in imported memory, and says so to the driver where that can be.
+#include "base/checked.h"
 #include "gfxstream/vulkan/binding.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/handlers.h"
@@ -46,8 +47,9 @@ VkResult Session::vkCreateBuffer(Call&, Object& device, const VkBufferCreateInfo
     VkResult result =
         functions_of(device).vkCreateBuffer(device.as<VkDevice>(), &plan.info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    *pBuffer =
-        adopt(ObjectType::kBuffer, raw(made), device, result, std::make_unique<BufferData>());
+    auto data = std::make_unique<BufferData>();
+    data->size = pCreateInfo->size;
+    *pBuffer = adopt(ObjectType::kBuffer, raw(made), device, result, std::move(data));
     return result;
 }
 
@@ -70,8 +72,17 @@ void Session::vkDestroyBuffer(Call&, Object&, Object* buffer) {
 VkResult Session::vkCreateBufferView(Call& call, Object& device,
                                      const VkBufferViewCreateInfo* pCreateInfo, uint64_t* pView) {
     auto data = std::make_unique<MadeOfOthers>(table_);
-    if (!hold(call, ObjectType::kBuffer, raw(pCreateInfo->buffer), data->others))
+    const Object* const buffer = call.ring.pins.find(ObjectType::kBuffer, raw(pCreateInfo->buffer));
+    if (buffer == nullptr ||
+        !hold(call, ObjectType::kBuffer, raw(pCreateInfo->buffer), data->others))
         return VK_ERROR_UNKNOWN;
+    const uint64_t size = buffer->get<BufferData>().size;
+    const uint64_t range = pCreateInfo->range != VK_WHOLE_SIZE ? pCreateInfo->range : 0;
+    if (!range_fits(pCreateInfo->offset, range, size)) {
+        call.in.fail("A view is of {} bytes at {} of {}.", pCreateInfo->range, pCreateInfo->offset,
+                     size);
+        return VK_ERROR_UNKNOWN;
+    }
     VkBufferView made = VK_NULL_HANDLE;
     VkResult result =
         functions_of(device).vkCreateBufferView(device.as<VkDevice>(), pCreateInfo, nullptr, &made);

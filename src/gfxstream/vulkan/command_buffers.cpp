@@ -228,7 +228,7 @@ void Session::vkCmdExecuteCommands(Call& call, Object& commandBuffer, uint32_t c
         // What inherits a pass, and only that, is executed in one, which has what it clears.
         const bool inherits = other.pass.kind == PassInHand::Kind::kInherited;
         const bool inside = data.pass.kind != PassInHand::Kind::kNone;
-        if (inherits != inside || (inherits && other.pass.needed > data.pass.colors)) {
+        if (inherits != inside || (inherits && !data.pass.has(other.pass.needed))) {
             other.end_reading();
             allowed = false;
             break;

@@ -57,11 +57,23 @@ struct PassInHand {
 
     Kind kind = Kind::kNone;
     uint32_t next_subpasses = 0;  ///< of a render pass
-    uint32_t colors = 0;          ///< attachments; of an inherited one: at most, see `needed`
+    uint32_t colors = 0;          ///< attachments; of an inherited one: see `needed`
     std::shared_ptr<const std::vector<uint32_t>> all_colors =
         nullptr;  ///< of each subpass of a render pass
-    /// Of a secondary command buffer: colour attachments that the pass it is executed in must have.
-    uint32_t needed = 0;
+    /// Where it draws: texels up to its lower right corner, and layers. Inherited: whatever.
+    VkExtent2D end{UINT32_MAX, UINT32_MAX};
+    uint32_t layers = UINT32_MAX;
+    /// What the pass must have that a secondary command buffer is executed in.
+    struct Needs {
+        uint32_t colors = 0;
+        VkExtent2D end{};
+        uint32_t layers = 0;
+    } needed{};
+
+    [[nodiscard]] bool has(const Needs& needs) const {
+        return needs.colors <= colors && needs.end.width <= end.width &&
+               needs.end.height <= end.height && needs.layers <= layers;
+    }
 };
 
 /// A command buffer, and what its recording names. Drivers follow pointers to all of that when the

@@ -221,6 +221,9 @@ bool check(Decoder& in, VkGraphicsPipelineCreateInfo& info) {
 // --- render passes ------------------------------------------------------------------------------
 
 bool check(Decoder& in, VkRenderingInfo& info) {
+    drop_from_chain(info, [](VkStructureType type) {  // areas in the place of the one
+        return type == VK_STRUCTURE_TYPE_DEVICE_GROUP_RENDER_PASS_BEGIN_INFO;
+    });
     return within(in, "colour attachments", 0, info.colorAttachmentCount, kMostColorAttachments);
 }
 

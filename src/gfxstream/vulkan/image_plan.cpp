@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gfxstream/vulkan/image_plan.h"
 
+#include <bit>
+
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/host.h"
 
@@ -44,16 +46,33 @@ bool can_import(const InstanceFunctions& vk, VkPhysicalDevice physical,
 
 }  // namespace
 
+namespace {
+
+/// Drivers make such an image without looking how large it may be, and keep arrays for what their
+/// limits allow.
+VkResult look_at_limits(const InstanceFunctions& vk, VkPhysicalDevice physical,
+                        const VkImageCreateInfo& info, VkImageTiling tiling) {
+    VkImageFormatProperties limits{};
+    const VkResult result = vk.vkGetPhysicalDeviceImageFormatProperties(
+        physical, info.format, info.imageType, tiling, info.usage, info.flags, &limits);
+    if (result != VK_SUCCESS) return result;
+    const auto fits = [](uint32_t number, uint32_t most) { return number != 0 && number <= most; };
+    return fits(info.extent.width, limits.maxExtent.width) &&
+                   fits(info.extent.height, limits.maxExtent.height) &&
+                   fits(info.extent.depth, limits.maxExtent.depth) &&
+                   fits(info.mipLevels, limits.maxMipLevels) &&
+                   fits(info.arrayLayers, limits.maxArrayLayers) &&
+                   std::has_single_bit(static_cast<uint32_t>(info.samples)) &&
+                   (info.samples & limits.sampleCounts) != 0
+               ? VK_SUCCESS
+               : VK_ERROR_FORMAT_NOT_SUPPORTED;
+}
+
+}  // namespace
+
 bool has_linear(const InstanceFunctions& vk, VkPhysicalDevice physical,
                 const VkImageCreateInfo& info) {
-    VkImageFormatProperties limits{};
-    return vk.vkGetPhysicalDeviceImageFormatProperties(physical, info.format, info.imageType,
-                                                       VK_IMAGE_TILING_LINEAR, info.usage,
-                                                       info.flags, &limits) == VK_SUCCESS &&
-           info.extent.width <= limits.maxExtent.width &&
-           info.extent.height <= limits.maxExtent.height &&
-           info.extent.depth <= limits.maxExtent.depth && info.mipLevels <= limits.maxMipLevels &&
-           info.arrayLayers <= limits.maxArrayLayers && (info.samples & limits.sampleCounts) != 0;
+    return look_at_limits(vk, physical, info, VK_IMAGE_TILING_LINEAR) == VK_SUCCESS;
 }
 
 const VkImageCreateInfo* ImagePlan::create_info() {
@@ -94,6 +113,10 @@ VkResult plan_image(const Host& host, const InstanceFunctions& vk, VkPhysicalDev
                has_linear(vk, physical, info)) {
         info.tiling = VK_IMAGE_TILING_LINEAR;
     }
+    const VkResult possible = look_at_limits(vk, physical, info, info.tiling);
+    // vkCreateImage() knows fewer failures.
+    if (possible != VK_SUCCESS)
+        return possible == VK_ERROR_FORMAT_NOT_SUPPORTED ? VK_ERROR_OUT_OF_DEVICE_MEMORY : possible;
 
     // An OPTIMAL image on a GPU is better off in the GPU's memory, where it may be compressed; it
     // is then kept out of types that the guest maps (Session::restrict_types).

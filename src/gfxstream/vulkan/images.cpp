@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Images. How a guest's image is made on the host is image_plan.h's; here are the calls.
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "gfxstream/vulkan/binding.h"
 #include "gfxstream/vulkan/chain.h"
@@ -35,6 +38,65 @@ bool to_host_aspect(VkImageAspectFlags& aspect) {
     return (aspect & kMemoryPlanes) == 0;
 }
 
+/// Texels of a compressed format's block; of all others one.
+VkExtent2D block_of(VkFormat format) {
+    constexpr std::array<VkExtent2D, 14> kAstc{{{4, 4},
+                                                {5, 4},
+                                                {5, 5},
+                                                {6, 5},
+                                                {6, 6},
+                                                {8, 5},
+                                                {8, 6},
+                                                {8, 8},
+                                                {10, 5},
+                                                {10, 6},
+                                                {10, 8},
+                                                {10, 10},
+                                                {12, 10},
+                                                {12, 12}}};
+    if (format >= VK_FORMAT_ASTC_4x4_UNORM_BLOCK && format <= VK_FORMAT_ASTC_12x12_SRGB_BLOCK)
+        return kAstc[static_cast<size_t>(format - VK_FORMAT_ASTC_4x4_UNORM_BLOCK) / 2];
+    if (format >= VK_FORMAT_ASTC_4x4_SFLOAT_BLOCK && format <= VK_FORMAT_ASTC_12x12_SFLOAT_BLOCK)
+        return kAstc[static_cast<size_t>(format - VK_FORMAT_ASTC_4x4_SFLOAT_BLOCK)];
+    if (format >= VK_FORMAT_BC1_RGB_UNORM_BLOCK && format <= VK_FORMAT_EAC_R11G11_SNORM_BLOCK)
+        return {4, 4};
+    return {1, 1};
+}
+
+/// What of the image a view shows, for `view`; fails when the image does not have it: drivers
+/// follow the numbers.
+bool look_at_range(Call& call, const ImageData& image, const VkImageViewCreateInfo& info,
+                   ViewData& view) {
+    const VkImageSubresourceRange& range = info.subresourceRange;
+    // Slices of a 3D image may be shown as layers.
+    const bool sliced = image.type == VK_IMAGE_TYPE_3D && info.viewType != VK_IMAGE_VIEW_TYPE_3D;
+    const auto at_level = [&](uint32_t size) {
+        return range.baseMipLevel < 32 ? std::max(size >> range.baseMipLevel, 1U) : 1U;
+    };
+    const uint32_t all_layers = sliced ? at_level(image.extent.depth) : image.layers;
+    const uint32_t levels = range.levelCount != VK_REMAINING_MIP_LEVELS
+                                ? range.levelCount
+                                : image.levels - std::min(range.baseMipLevel, image.levels);
+    view.layers = range.layerCount != VK_REMAINING_ARRAY_LAYERS
+                      ? range.layerCount
+                      : all_layers - std::min(range.baseArrayLayer, all_layers);
+    if (levels == 0 || !range_fits(range.baseMipLevel, levels, image.levels) || view.layers == 0 ||
+        !range_fits(range.baseArrayLayer, view.layers, all_layers))
+        return call.in.fail(
+            "A view is of {} levels from {} and {} layers from {} on, of {} and {}.", levels,
+            range.baseMipLevel, view.layers, range.baseArrayLayer, image.levels, all_layers);
+    view.extent = {at_level(image.extent.width), at_level(image.extent.height)};
+    const VkExtent2D block = block_of(image.format);
+    const VkExtent2D own = block_of(info.format);
+    if (block.width != own.width || block.height != own.height)  // a texel for each block
+        view.extent = {(view.extent.width + block.width - 1) / block.width * own.width,
+                       (view.extent.height + block.height - 1) / block.height * own.height};
+    // Planes of less than all texels: what has all of them is not drawn to by any guest.
+    if ((range.aspectMask & (VK_IMAGE_ASPECT_PLANE_1_BIT | VK_IMAGE_ASPECT_PLANE_2_BIT)) != 0)
+        view.extent = {(view.extent.width + 1) / 2, (view.extent.height + 1) / 2};
+    return true;
+}
+
 }  // namespace
 
 /// Keeps images that cannot lie in imported memory out of what the guest maps.
@@ -60,6 +122,11 @@ VkResult Session::create_image(Object& device, const VkImageCreateInfo& guest, u
     data->shared = plan.shared;
     data->linear = plan.info.tiling == VK_IMAGE_TILING_LINEAR;
     data->disjoint = (plan.info.flags & VK_IMAGE_CREATE_DISJOINT_BIT) != 0;
+    data->extent = plan.info.extent;
+    data->levels = plan.info.mipLevels;
+    data->layers = plan.info.arrayLayers;
+    data->format = plan.info.format;
+    data->type = plan.info.imageType;
     if (data->shared && data->linear) {
         const VkSubresourceLayout rows = rows_of(device, made);
         if (rows.offset != 0 || rows.rowPitch > std::numeric_limits<uint32_t>::max() ||
@@ -96,8 +163,10 @@ void Session::vkDestroyImage(Call&, Object&, Object* image) {
 
 VkResult Session::vkCreateImageView(Call& call, Object& device,
                                     const VkImageViewCreateInfo* pCreateInfo, uint64_t* pView) {
-    auto data = std::make_unique<MadeOfOthers>(table_);
-    if (!hold(call, ObjectType::kImage, raw(pCreateInfo->image), data->others))
+    auto data = std::make_unique<ViewData>(table_);
+    const Object* const image = call.ring.pins.find(ObjectType::kImage, raw(pCreateInfo->image));
+    if (image == nullptr || !look_at_range(call, image->get<ImageData>(), *pCreateInfo, *data) ||
+        !hold(call, ObjectType::kImage, raw(pCreateInfo->image), data->others))
         return VK_ERROR_UNKNOWN;
     VkImageView made = VK_NULL_HANDLE;
     VkResult result =

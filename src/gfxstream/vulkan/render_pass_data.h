@@ -13,6 +13,7 @@ namespace swede::gfxstream::vulkan {
 struct RenderPassData : ObjectData {
     uint32_t attachments = 0;
     uint32_t subpasses = 0;  ///< never 0
+    uint32_t views = 0;      ///< the masks of all subpasses together
     Budget::Charge charge;
     std::shared_ptr<const std::vector<uint32_t>> colors;  ///< colour attachments of each subpass
 };

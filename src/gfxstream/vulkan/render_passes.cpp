@@ -2,15 +2,21 @@
 // Render passes and framebuffers: drivers take it for granted that these and what begins them agree
 // on attachments and subpasses.
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/checked.h"
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/command_data.h"
 #include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
+#include "gfxstream/vulkan/host.h"
 #include "gfxstream/vulkan/render_pass_data.h"
+#include "gfxstream/vulkan/resource_data.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
@@ -20,7 +26,38 @@ struct FramebufferData : MadeOfOthers {
     using MadeOfOthers::MadeOfOthers;
     uint32_t attachments = 0;
     bool imageless = false;
+    VkExtent2D extent{};
+    uint32_t layers = 0;
 };
+
+/// Whether all of `views` have room for what is drawn; `views` may hold null. `multiview`: the
+/// masks of all views that are drawn at once.
+bool have_room(Call& call, std::span<const VkImageView> views, VkExtent2D extent, uint32_t layers,
+               uint32_t multiview) {
+    const uint32_t wanted = std::max(layers, static_cast<uint32_t>(std::bit_width(multiview)));
+    for (const VkImageView view : views) {
+        if (view == VK_NULL_HANDLE) continue;
+        const Object* const object = call.ring.pins.find(ObjectType::kImageView, raw(view));
+        if (object == nullptr) return call.in.fail("A view is drawn to that has gone.");
+        const auto& has = object->get<ViewData>();
+        if (extent.width > has.extent.width || extent.height > has.extent.height ||
+            wanted > has.layers)
+            return call.in.fail("{}x{}x{} texels are drawn to a view of {}x{}x{}.", extent.width,
+                                extent.height, wanted, has.extent.width, has.extent.height,
+                                has.layers);
+    }
+    return true;
+}
+
+/// The lower right corner of `area`; empty: it is not within `extent`.
+std::optional<VkExtent2D> end_of(const VkRect2D& area, VkExtent2D extent) {
+    if (area.offset.x < 0 || area.offset.y < 0 ||
+        !range_fits(static_cast<uint32_t>(area.offset.x), area.extent.width, extent.width) ||
+        !range_fits(static_cast<uint32_t>(area.offset.y), area.extent.height, extent.height))
+        return std::nullopt;
+    return VkExtent2D{static_cast<uint32_t>(area.offset.x) + area.extent.width,
+                      static_cast<uint32_t>(area.offset.y) + area.extent.height};
+}
 
 bool begin_pass(Call& call, const Object& command_buffer, PassInHand begun) {
     PassInHand& pass = command_buffer.get<CommandBufferData>().pass;
@@ -53,6 +90,11 @@ bool prepare(Call& call, const Object& command_buffer, VkRenderPassBeginInfo& in
         drop_from_chain(info, [](VkStructureType type) {
             return type == VK_STRUCTURE_TYPE_RENDER_PASS_ATTACHMENT_BEGIN_INFO;
         });
+    const auto end = end_of(info.renderArea, target.extent);
+    if (!end) return call.in.fail("A render area is larger than its framebuffer.");
+    if (target.imageless && !have_room(call, {views->pAttachments, count}, target.extent,
+                                       target.layers, pass_data.views))
+        return false;
     if (info.clearValueCount < count) {  // drivers read one for each that is cleared
         auto* const values = room_for<VkClearValue>(call, count);
         if (values == nullptr) return false;
@@ -64,7 +106,9 @@ bool prepare(Call& call, const Object& command_buffer, VkRenderPassBeginInfo& in
                       {.kind = PassInHand::Kind::kRenderPass,
                        .next_subpasses = pass_data.subpasses - 1,
                        .colors = pass_data.colors->front(),
-                       .all_colors = pass_data.colors});
+                       .all_colors = pass_data.colors,
+                       .end = *end,
+                       .layers = target.layers});
 }
 
 bool next_subpass(Call& call, const Object& command_buffer) {
@@ -100,7 +144,12 @@ VkResult Session::create_render_pass(Object& device, const Info& info, uint64_t&
         parts += uint64_t{subpass.inputAttachmentCount} + subpass.preserveAttachmentCount +
                  2 * subpass.colorAttachmentCount + 2;
         colors.push_back(subpass.colorAttachmentCount);
+        if constexpr (requires { subpass.viewMask; }) data->views |= subpass.viewMask;
     }
+    if (const auto* const multiview = find_in_chain<VkRenderPassMultiviewCreateInfo>(
+            info.pNext, VK_STRUCTURE_TYPE_RENDER_PASS_MULTIVIEW_CREATE_INFO))
+        for (const uint32_t mask : std::span(multiview->pViewMasks, multiview->subpassCount))
+            data->views |= mask;
     if (!pay(parts * cost::kRenderPassPart, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     data->colors = std::make_shared<const std::vector<uint32_t>>(std::move(colors));
     VkRenderPass pass = VK_NULL_HANDLE;
@@ -144,6 +193,18 @@ VkResult Session::vkCreateFramebuffer(Call& call, Object& device,
         return VK_ERROR_UNKNOWN;
     }
     if (views.size() > cost::kMostAttachments) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    data->extent = {pCreateInfo->width, pCreateInfo->height};
+    data->layers = pCreateInfo->layers;
+    const VkPhysicalDeviceLimits& limits = host_.limits();
+    if (pCreateInfo->width > limits.maxFramebufferWidth ||
+        pCreateInfo->height > limits.maxFramebufferHeight ||
+        pCreateInfo->layers > limits.maxFramebufferLayers) {
+        call.in.fail("A framebuffer has {}x{}x{} texels, more than the device allows.",
+                     pCreateInfo->width, pCreateInfo->height, pCreateInfo->layers);
+        return VK_ERROR_UNKNOWN;
+    }
+    if (!have_room(call, views, data->extent, data->layers, pass->get<RenderPassData>().views))
+        return VK_ERROR_UNKNOWN;
     for (const VkImageView view : views)
         if (!hold(call, ObjectType::kImageView, raw(view), data->others)) return VK_ERROR_UNKNOWN;
     VkFramebuffer made = VK_NULL_HANDLE;
@@ -204,10 +265,31 @@ void Session::vkCmdEndRenderPass2(Call& call, Object& commandBuffer,
 void Session::vkCmdBeginRendering(Call& call, Object& commandBuffer,
                                   const VkRenderingInfo* pRenderingInfo) {
     const auto function = functions_of(commandBuffer).vkCmdBeginRendering;
-    if (!has(call, reinterpret_cast<const void*>(function)) ||
-        !begin_pass(
-            call, commandBuffer,
-            {.kind = PassInHand::Kind::kRendering, .colors = pRenderingInfo->colorAttachmentCount}))
+    if (!has(call, reinterpret_cast<const void*>(function))) return;
+    const VkRenderingInfo& info = *pRenderingInfo;
+    const VkPhysicalDeviceLimits& limits = host_.limits();
+    const auto end =
+        end_of(info.renderArea, {limits.maxFramebufferWidth, limits.maxFramebufferHeight});
+    const uint32_t layers = info.viewMask != 0 ? 1 : info.layerCount;
+    if (!end || layers > limits.maxFramebufferLayers) {
+        call.in.fail("A render area is larger than the device allows.");
+        return;
+    }
+    const auto is_whole = [&](const VkRenderingAttachmentInfo& one) {
+        const std::array views{one.imageView, one.resolveMode != VK_RESOLVE_MODE_NONE
+                                                  ? one.resolveImageView
+                                                  : VK_NULL_HANDLE};
+        return have_room(call, views, *end, layers, info.viewMask);
+    };
+    if (!std::ranges::all_of(std::span(info.pColorAttachments, info.colorAttachmentCount),
+                             is_whole) ||
+        (info.pDepthAttachment != nullptr && !is_whole(*info.pDepthAttachment)) ||
+        (info.pStencilAttachment != nullptr && !is_whole(*info.pStencilAttachment)) ||
+        !begin_pass(call, commandBuffer,
+                    {.kind = PassInHand::Kind::kRendering,
+                     .colors = info.colorAttachmentCount,
+                     .end = *end,
+                     .layers = layers}))
         return;
     function(commandBuffer.as<VkCommandBuffer>(), pRenderingInfo);
 }
@@ -239,9 +321,20 @@ void Session::vkCmdClearAttachments(Call& call, Object& commandBuffer, uint32_t 
                              one.colorAttachment, pass.colors);
                 return;
             }
-            pass.needed = std::max(pass.needed, one.colorAttachment + 1);
+            pass.needed.colors = std::max(pass.needed.colors, one.colorAttachment + 1);
         }
         cleared[count++] = one;
+    }
+    for (const VkClearRect& one : std::span(pRects, rectCount)) {
+        const auto end = end_of(one.rect, pass.end);
+        if (!end || !range_fits(one.baseArrayLayer, one.layerCount, pass.layers)) {
+            call.in.fail("What is cleared is not within the pass.");
+            return;
+        }
+        auto& needed = pass.needed;
+        needed.end = {std::max(needed.end.width, end->width),
+                      std::max(needed.end.height, end->height)};
+        needed.layers = std::max(needed.layers, one.baseArrayLayer + one.layerCount);
     }
     if (count == 0 || rectCount == 0) return;
     functions_of(commandBuffer)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <vulkan/vulkan_core.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -11,6 +13,7 @@
 #include "gfxstream/color_buffer.h"
 #include "gfxstream/host_memory.h"
 #include "gfxstream/vulkan/handle_table.h"
+#include "gfxstream/vulkan/held_objects.h"
 #include "gfxstream/vulkan/object.h"
 #include "gfxstream/vulkan/published_blobs.h"
 
@@ -63,6 +66,7 @@ class MemoryHold {
 
 struct BufferData : ObjectData {
     MemoryHold memory;
+    uint64_t size = 0;  ///< bytes
 };
 
 struct ImageData : ObjectData {
@@ -72,6 +76,18 @@ struct ImageData : ObjectData {
     bool shared = false;      ///< others see its memory: ImagePlan::shared
     bool linear = false;      ///< on the host
     uint32_t row_pitch = 0;   ///< bytes, of shared LINEAR images
+    VkExtent3D extent{};      ///< of level 0, in texels
+    uint32_t levels = 0;
+    uint32_t layers = 0;
+    VkFormat format = VK_FORMAT_UNDEFINED;
+    VkImageType type = VK_IMAGE_TYPE_2D;
+};
+
+/// Of a VkImageView: what may be drawn to it.
+struct ViewData : MadeOfOthers {
+    using MadeOfOthers::MadeOfOthers;
+    VkExtent2D extent{};  ///< in texels of the view
+    uint32_t layers = 0;
 };
 
 }  // namespace swede::gfxstream::vulkan

@@ -538,6 +538,7 @@ TEST_F(Lifetimes, AViewKeepsItsImage_AndAFramebufferItsViews) {
     VkImageViewCreateInfo view_info{};
     view_info.sType = VK_STRUCTURE_TYPE_IMAGE_VIEW_CREATE_INFO;
     view_info.image = image;
+    view_info.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
     VkImageView view = VK_NULL_HANDLE;
     view = program.create<VkImageView>(guest::vkCreateImageView{
         .self = program.device, .pCreateInfo = &view_info, .pView = &view});

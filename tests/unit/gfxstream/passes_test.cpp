@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes of recordings: drivers follow what they take for the attachments of the pass in hand.
+// Passes of recordings, and what they draw to: drivers follow what they take for the attachments of
+// the pass in hand, and draw as far as they are told.
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "unit/gfxstream/program.h"
@@ -39,7 +43,7 @@ class Passes : public ::testing::Test {
         return program.create<VkRenderPass>(guest::vkCreateRenderPass{
             .self = program.device, .pCreateInfo = &info, .pRenderPass = &made});
     }
-    VkImageView make_view() {
+    static VkImageCreateInfo image_info() {
         VkImageCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO;
         info.imageType = VK_IMAGE_TYPE_2D;
@@ -48,53 +52,85 @@ class Passes : public ::testing::Test {
         info.mipLevels = info.arrayLayers = 1;
         info.samples = VK_SAMPLE_COUNT_1_BIT;
         info.usage = VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT;
+        return info;
+    }
+    VkImage make_image(const VkImageCreateInfo& info) {
         VkImage image = VK_NULL_HANDLE;
-        image = program.create<VkImage>(
+        return program.create<VkImage>(
             guest::vkCreateImage{.self = program.device, .pCreateInfo = &info, .pImage = &image});
+    }
+    /// Null: the context would be lost.
+    VkImageView try_view(VkImage image, VkImageSubresourceRange range,
+                         VkImageViewType type = VK_IMAGE_VIEW_TYPE_2D_ARRAY,
+                         VkFormat format = VK_FORMAT_R8G8B8A8_UNORM) {
         VkImageViewCreateInfo view{};
         view.sType = VK_STRUCTURE_TYPE_IMAGE_VIEW_CREATE_INFO;
         view.image = image;
-        view.viewType = VK_IMAGE_VIEW_TYPE_2D;
-        view.format = info.format;
-        view.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
+        view.viewType = type;
+        view.format = format;
+        view.subresourceRange = range;
+        view.subresourceRange.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT;
         VkImageView made = VK_NULL_HANDLE;
-        return program.create<VkImageView>(
+        auto answer = program.try_call(
             guest::vkCreateImageView{.self = program.device, .pCreateInfo = &view, .pView = &made});
+        return answer ? answer->handle<VkImageView>() : VK_NULL_HANDLE;
     }
-    VkFramebuffer make_framebuffer(VkRenderPass pass, VkImageView view) {
+    VkImageView make_view() { return try_view(make_image(image_info()), {0, 0, 1, 0, 1}); }
+    /// Null: the context would be lost.
+    VkFramebuffer try_framebuffer(VkImageView view, VkExtent3D extent,
+                                  VkFramebufferCreateFlags flags = 0) {
+        VkFramebufferAttachmentImageInfo image{};
+        image.sType = VK_STRUCTURE_TYPE_FRAMEBUFFER_ATTACHMENT_IMAGE_INFO;
+        VkFramebufferAttachmentsCreateInfo images{};
+        images.sType = VK_STRUCTURE_TYPE_FRAMEBUFFER_ATTACHMENTS_CREATE_INFO;
+        images.attachmentImageInfoCount = 1;
+        images.pAttachmentImageInfos = &image;
         VkFramebufferCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_FRAMEBUFFER_CREATE_INFO;
+        info.pNext = flags != 0 ? &images : nullptr;
+        info.flags = flags;
         info.renderPass = pass;
         info.attachmentCount = 1;
         info.pAttachments = &view;
-        info.width = info.height = 16;
-        info.layers = 1;
+        info.width = extent.width;
+        info.height = extent.height;
+        info.layers = extent.depth;
         VkFramebuffer made = VK_NULL_HANDLE;
-        return program.create<VkFramebuffer>(guest::vkCreateFramebuffer{
+        auto answer = program.try_call(guest::vkCreateFramebuffer{
             .self = program.device, .pCreateInfo = &info, .pFramebuffer = &made});
+        return answer ? answer->handle<VkFramebuffer>() : VK_NULL_HANDLE;
     }
-    static GuestRecording clear(uint32_t attachment) {
+    static GuestRecording clear(uint32_t attachment,
+                                VkClearRect rect = {{{0, 0}, {16, 16}}, 0, 1}) {
         const VkClearAttachment one{VK_IMAGE_ASPECT_COLOR_BIT, attachment, {}};
-        const VkClearRect rect{{{0, 0}, {16, 16}}, 0, 1};
         return GuestRecording().add(guest::vkCmdClearAttachments{
             .attachmentCount = 1, .pAttachments = &one, .rectCount = 1, .pRects = &rect});
     }
-    GuestRecording begin_pass() {
+    /// `view`: for a framebuffer without images.
+    GuestRecording begin_pass(VkRect2D area = {{0, 0}, {16, 16}},
+                              VkImageView view = VK_NULL_HANDLE) {
+        VkRenderPassAttachmentBeginInfo views{};
+        views.sType = VK_STRUCTURE_TYPE_RENDER_PASS_ATTACHMENT_BEGIN_INFO;
+        views.attachmentCount = 1;
+        views.pAttachments = &view;
         VkRenderPassBeginInfo info{};
         info.sType = VK_STRUCTURE_TYPE_RENDER_PASS_BEGIN_INFO;
+        info.pNext = view != VK_NULL_HANDLE ? &views : nullptr;
         info.renderPass = pass;
         info.framebuffer = framebuffer;
-        info.renderArea = {{0, 0}, {16, 16}};
+        info.renderArea = area;
         return GuestRecording().add(guest::vkCmdBeginRenderPass{.pRenderPassBegin = &info});
     }
-    static GuestRecording begin_rendering(VkImageView view) {
+    static GuestRecording begin_rendering(VkImageView view, VkRect2D area = {{0, 0}, {16, 16}},
+                                          uint32_t layers = 1, uint32_t mask = 0) {
         VkRenderingAttachmentInfo attachment{};
         attachment.sType = VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO;
         attachment.imageView = view;
         VkRenderingInfo info{};
         info.sType = VK_STRUCTURE_TYPE_RENDERING_INFO;
-        info.renderArea = {{0, 0}, {16, 16}};
-        info.layerCount = 1;
+        info.renderArea = area;
+        info.layerCount = layers;
+        info.viewMask = mask;
         info.colorAttachmentCount = 1;
         info.pColorAttachments = &attachment;
         return GuestRecording().add(guest::vkCmdBeginRendering{.pRenderingInfo = &info});
@@ -148,7 +184,7 @@ class RenderPasses : public Passes {
     RenderPasses() {
         view = make_view();
         pass = make_pass();
-        framebuffer = make_framebuffer(pass, view);
+        framebuffer = try_framebuffer(view, {16, 16, 1});
     }
 
     VkImageView view = VK_NULL_HANDLE;
@@ -199,6 +235,139 @@ TEST_F(RenderPasses, AreInheritedAsTheyAre) {
     EXPECT_FALSE(records({begin_pass(), execute(alone), end_pass()}));
     pass = VK_NULL_HANDLE;
     EXPECT_EQ(make_secondary({}), VkCommandBuffer{}) << "Nothing describes what is inherited.";
+}
+
+// --- how large things are ------------------------------------------------------------------------
+
+TEST_F(Passes, ImagesAreWithinTheLimitsOfTheDriver) {
+    const auto makes = [&](const auto& change) {
+        VkImageCreateInfo info = image_info();
+        change(info);
+        VkImage image = VK_NULL_HANDLE;
+        Answer answer = program.call(
+            guest::vkCreateImage{.self = program.device, .pCreateInfo = &info, .pImage = &image});
+        (void)answer.handle<VkImage>();
+        return answer.result() == VK_SUCCESS;
+    };
+    for (const uint32_t levels : {0U, 1U, 15U, 16U, 200U, ~0U})
+        EXPECT_EQ(makes([&](VkImageCreateInfo& info) { info.mipLevels = levels; }),
+                  levels >= 1 && levels <= 15);
+    for (const uint32_t layers : {0U, 2048U, 2049U, ~0U})
+        EXPECT_EQ(makes([&](VkImageCreateInfo& info) { info.arrayLayers = layers; }),
+                  layers == 2048);
+    for (const uint32_t width : {0U, 16384U, 16385U, ~0U})
+        EXPECT_EQ(makes([&](VkImageCreateInfo& info) { info.extent.width = width; }),
+                  width == 16384);
+    for (const uint32_t samples : {0U, 3U, 4U, 0x40U, 0x80U})
+        EXPECT_EQ(makes([&](VkImageCreateInfo& info) {
+                      info.samples = static_cast<VkSampleCountFlagBits>(samples);
+                  }),
+                  samples == 4 || samples == 0x40);
+}
+
+TEST_F(Passes, ViewsShowWhatTheImageHas) {
+    VkImageCreateInfo info = image_info();
+    info.mipLevels = 4;
+    info.arrayLayers = 6;
+    const VkImage image = make_image(info);
+    const auto shows = [&](uint32_t level, uint32_t levels, uint32_t layer, uint32_t layers) {
+        return try_view(image, {0, level, levels, layer, layers}) != VK_NULL_HANDLE;
+    };
+    EXPECT_TRUE(shows(0, 4, 0, 6));
+    EXPECT_TRUE(shows(3, 1, 5, 1));
+    EXPECT_TRUE(shows(3, VK_REMAINING_MIP_LEVELS, 5, VK_REMAINING_ARRAY_LAYERS));
+    EXPECT_FALSE(shows(0, 5, 0, 6));
+    EXPECT_FALSE(shows(4, 1, 0, 1));
+    EXPECT_FALSE(shows(4, VK_REMAINING_MIP_LEVELS, 0, 1));
+    EXPECT_FALSE(shows(~0U, 2, 0, 1));
+    EXPECT_FALSE(shows(0, 0, 0, 1));
+    EXPECT_FALSE(shows(0, 1, 0, 7));
+    EXPECT_FALSE(shows(0, 1, 6, 1));
+    EXPECT_FALSE(shows(0, 1, 6, VK_REMAINING_ARRAY_LAYERS));
+    EXPECT_FALSE(shows(0, 1, 0, 0));
+    info.imageType = VK_IMAGE_TYPE_3D;
+    info.extent = {16, 16, 8};
+    info.arrayLayers = 1;
+    const VkImage volume = make_image(info);
+    EXPECT_NE(try_view(volume, {0, 0, 4, 0, 1}, VK_IMAGE_VIEW_TYPE_3D), VkImageView{});
+    EXPECT_NE(try_view(volume, {0, 0, 1, 0, 8}), VkImageView{}) << "Slices.";
+    EXPECT_NE(try_view(volume, {0, 1, 1, 0, 4}), VkImageView{});
+    EXPECT_EQ(try_view(volume, {0, 1, 1, 0, 5}), VkImageView{});
+}
+
+TEST_F(RenderPasses, AreNotLargerThanTheirViews) {
+    EXPECT_EQ(try_framebuffer(view, {17, 16, 1}), VkFramebuffer{});
+    EXPECT_EQ(try_framebuffer(view, {16, 17, 1}), VkFramebuffer{});
+    EXPECT_EQ(try_framebuffer(view, {16, 16, 2}), VkFramebuffer{});
+    VkImageCreateInfo info = image_info();
+    info.mipLevels = 3;
+    const VkImageView small = try_view(make_image(info), {0, 2, 1, 0, 1});
+    EXPECT_NE(try_framebuffer(small, {4, 4, 1}), VkFramebuffer{});
+    EXPECT_EQ(try_framebuffer(small, {5, 4, 1}), VkFramebuffer{});
+    info = image_info();
+    info.format = VK_FORMAT_BC1_RGB_UNORM_BLOCK;
+    const VkImageView blocks = try_view(make_image(info), {0, 0, 1, 0, 1}, VK_IMAGE_VIEW_TYPE_2D,
+                                        VK_FORMAT_R16G16B16A16_UINT);
+    EXPECT_NE(try_framebuffer(blocks, {4, 4, 1}), VkFramebuffer{});
+    EXPECT_EQ(try_framebuffer(blocks, {5, 5, 1}), VkFramebuffer{});
+
+    for (const auto& [area, fits] : {std::pair<VkRect2D, bool>{{{0, 0}, {16, 16}}, true},
+                                     {{{8, 8}, {8, 8}}, true},
+                                     {{{8, 8}, {9, 8}}, false},
+                                     {{{0, 0}, {16, 17}}, false},
+                                     {{{-1, 0}, {4, 4}}, false},
+                                     {{{0, 0x7fff'ffff}, {1, ~0U}}, false}}) {
+        EXPECT_EQ(records({begin_pass(area), end_pass()}), fits);
+        EXPECT_EQ(records({begin_rendering(view, area), end_rendering()}), fits);
+    }
+    EXPECT_FALSE(records({begin_rendering(view, {{0, 0}, {16, 16}}, 2), end_rendering()}));
+    EXPECT_TRUE(records({begin_rendering(view, {{0, 0}, {16, 16}}, 0, 1), end_rendering()}));
+    EXPECT_FALSE(records({begin_rendering(view, {{0, 0}, {16, 16}}, 0, 2), end_rendering()}));
+}
+
+TEST_F(RenderPasses, WithoutImages_AreNotLargerThanTheViewsTheyGet) {
+    const VkRect2D area{{0, 0}, {16, 16}};
+    framebuffer = try_framebuffer(VK_NULL_HANDLE, {16, 16, 1}, VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT);
+    ASSERT_NE(framebuffer, VkFramebuffer{});
+    EXPECT_TRUE(records({begin_pass(area, view), end_pass()}));
+    framebuffer = try_framebuffer(VK_NULL_HANDLE, {32, 16, 1}, VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT);
+    ASSERT_NE(framebuffer, VkFramebuffer{});
+    EXPECT_FALSE(records({begin_pass(area, view), end_pass()}));
+}
+
+TEST_F(RenderPasses, ClearWithinThem) {
+    const VkRect2D half{{0, 0}, {8, 16}};
+    EXPECT_TRUE(records({begin_pass(half), clear(0, {half, 0, 1}), end_pass()}));
+    EXPECT_FALSE(records({begin_pass(half), clear(0), end_pass()}));
+    EXPECT_FALSE(records({begin_pass(), clear(0, {half, 0, 2}), end_pass()}));
+    EXPECT_FALSE(records({begin_pass(), clear(0, {{{-8, 0}, {8, 8}}, 0, 1}), end_pass()}));
+    const VkCommandBuffer wide = make_secondary(clear(0));
+    const VkCommandBuffer deep = make_secondary(clear(0, {half, 1, 1}));
+    EXPECT_TRUE(records({begin_pass(), execute(wide), end_pass()}));
+    EXPECT_FALSE(records({begin_pass(half), execute(wide), end_pass()}));
+    EXPECT_FALSE(records({begin_pass(), execute(deep), end_pass()}));
+}
+
+TEST_F(Passes, BufferViewsLieInTheirBuffer) {
+    VkBufferViewCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO;
+    info.buffer = program.make_buffer(4096, VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT);
+    info.format = VK_FORMAT_R8_UNORM;
+    for (const auto& [offset, range, fits] : {std::tuple<uint64_t, uint64_t, bool>{0, 4096, true},
+                                              {4032, 64, true},
+                                              {4032, VK_WHOLE_SIZE, true},
+                                              {4032, 65, false},
+                                              {4097, VK_WHOLE_SIZE, false},
+                                              {64, ~uint64_t{1}, false}}) {
+        info.offset = offset;
+        info.range = range;
+        VkBufferView made = VK_NULL_HANDLE;
+        EXPECT_EQ(program
+                      .try_call(guest::vkCreateBufferView{
+                          .self = program.device, .pCreateInfo = &info, .pView = &made})
+                      .has_value(),
+                  fits);
+    }
 }
 
 }  // namespace
