@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/event_loop.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "base/mapping.h"
 #include "channel.h"
@@ -142,6 +144,7 @@ class Vmm {
 
 /// The lowest number that a new fd would get: it rises when one is left open.
 inline int lowest_free_fd() {
+    while (files_to_close() != 0) ::sched_yield();
     const int fd = ::fcntl(0, F_DUPFD, 0);
     ::close(fd);
     return fd;

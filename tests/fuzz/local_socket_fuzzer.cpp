@@ -7,6 +7,7 @@
 // src/transports/local_socket/event_file.cpp
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -22,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/event_loop.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "base/mapping.h"
 #include "require.h"
@@ -42,7 +44,6 @@ constexpr int kMaxTurns = 200;  ///< until a program that is gone is noticed
 constexpr int kQuietTurns = 10;
 constexpr size_t kPrograms = 2;
 constexpr size_t kMaxFds = 15;
-constexpr size_t kMaxMinted = 8;
 
 /// What outlives the inputs.
 struct World {
@@ -72,6 +73,7 @@ struct World {
 
 /// The lowest number that a new fd would get: it rises when one is left open.
 int lowest_free_fd() {
+    while (files_to_close() != 0) ::sched_yield();
     const int fd = ::fcntl(0, F_DUPFD, 0);
     ::close(fd);
     return fd;
@@ -138,9 +140,9 @@ class Run {
         Program& program = programs_[index];
         program = {};
         program.socket.reset(ends[0]);
-        auto session =
-            Session::create({*world_.loop, world_.options, world_.capsets, minted_}, next_id_++,
-                            UniqueFd(ends[1]), [&program] { program.ended = true; });
+        auto session = Session::create(
+            {*world_.loop, world_.options, world_.options.limits, world_.capsets, minted_},
+            next_id_++, UniqueFd(ends[1]), [&program] { program.ended = true; });
         require(session.has_value());
         program.session = *std::move(session);
     }
@@ -387,7 +389,7 @@ class Run {
 
     World& world_;
     ByteReader input_;
-    MintedFiles minted_{kMaxMinted};
+    MintedFiles minted_{kPrograms};
     std::array<Program, kPrograms> programs_;
     std::optional<UniqueFd> shared_;
     bool sent_own_socket_ = false;

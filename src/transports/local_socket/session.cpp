@@ -135,7 +135,7 @@ Result<void> Session::receive() {
 Result<void> Session::finish(Result<void> served) {
     const bool has_file = !message_.fds.empty();
     if (!busy_) close_elsewhere(message_.fds);  // what no handler took
-    if (served) return {};
+    if (served || ending_) return {};
     if (served.error().code == ErrorCode::kProtocol) return served;
     // What was refused is charged to nobody while it is closed.
     if (has_file && files_to_close() > kMaxFilesToClose)
