@@ -44,6 +44,7 @@ constexpr int kMaxTurns = 200;  ///< until a program that is gone is noticed
 constexpr int kQuietTurns = 10;
 constexpr size_t kPrograms = 2;
 constexpr size_t kMaxFds = 15;
+constexpr size_t kMaxMinted = 4;  ///< of each program
 
 /// What outlives the inputs.
 struct World {
@@ -389,7 +390,7 @@ class Run {
 
     World& world_;
     ByteReader input_;
-    MintedFiles minted_{kPrograms};
+    MintedFiles minted_{kPrograms, kMaxMinted};
     std::array<Program, kPrograms> programs_;
     std::optional<UniqueFd> shared_;
     bool sent_own_socket_ = false;

@@ -22,7 +22,7 @@ Result<void> MintedFiles::add(const FileIdentity& file, const Entry& entry) {
     const auto living = living_.find(entry.session);
     const size_t of_session = living == living_.end() ? 0 : living->second;
     const bool full = entries_.size() >= max_entries_;
-    if (of_session >= kMaxOfSession || (full && orphans_.empty()))
+    if (of_session >= max_of_session_ || (full && orphans_.empty()))
         return fail(ErrorCode::kOutOfMemory,
                     "{} resources of the connection are exported, which is the limit.", of_session);
     if (full) {

@@ -39,7 +39,8 @@ class MintedFiles {
     static constexpr size_t kMaxOfSession = 1024;  ///< entries of living resources
 
     /// `max_sessions` at once.
-    explicit MintedFiles(size_t max_sessions) : max_entries_(max_sessions * kMaxOfSession) {}
+    explicit MintedFiles(size_t max_sessions, size_t max_of_session = kMaxOfSession)
+        : max_entries_(max_sessions * max_of_session), max_of_session_(max_of_session) {}
 
     struct Entry {
         uint64_t session = 0;  ///< the connection that exported it
@@ -63,6 +64,7 @@ class MintedFiles {
     std::list<FileIdentity> orphans_;              ///< oldest first
     std::unordered_map<uint64_t, size_t> living_;  ///< entries, by session; none is 0
     size_t max_entries_;
+    size_t max_of_session_;
 };
 
 }  // namespace swede::local_socket
