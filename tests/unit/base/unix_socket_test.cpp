@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/event_fd.h"
 #include "base/mapping.h"
+#include "closed_files.h"
 #include "peer_socket.h"
 #include "process_state.h"
 

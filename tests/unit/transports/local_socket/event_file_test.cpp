@@ -8,6 +8,7 @@
 
 #include <array>
 
+#include "unit/base/closed_files.h"
 #include "unit/base/peer_socket.h"
 #include "unit/base/process_state.h"
 #include "wire/local_socket.h"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "transports/local_socket/local_socket.h"
+#include "unit/base/closed_files.h"
 #include "unit/base/process_state.h"
 
 namespace swede::local_socket {
