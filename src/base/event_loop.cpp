@@ -13,6 +13,8 @@ namespace swede {
 namespace {
 constexpr uint64_t kWakeId = 0;
 constexpr int kEventsPerTurn = 64;
+/// Tasks that may be posted before one is taken, without an allocation.
+constexpr size_t kRoomForTasks = 32;
 }  // namespace
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
@@ -28,7 +30,11 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
 }
 
 EventLoop::EventLoop(UniqueFd epoll, UniqueFd wake)
-    : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
+    : epoll_(std::move(epoll)), wake_(std::move(wake)) {
+    // Several threads may post while the loop's does not run: who posts then should not allocate.
+    posted_.reserve(kRoomForTasks);
+    running_.reserve(kRoomForTasks);
+}
 
 EventLoop::~EventLoop() = default;
 
