@@ -19,7 +19,6 @@ EventSignaller::~EventSignaller() {
 
 Result<void> EventSignaller::start() {
     if (context_ != 0) return {};
-    if (!nothing_) nothing_ = SWEDE_TRY(create_memfd("swede-nothing", 1));
     if (::syscall(SYS_io_setup, kMostAdded, &context_) != 0) {
         context_ = 0;
         return fail_errno("Cannot set up asynchronous I/O for the events of host sockets", errno);
@@ -29,9 +28,11 @@ Result<void> EventSignaller::start() {
 
 Result<void> EventSignaller::add(int event, uint64_t value) {
     SWEDE_TRY(start());
+    // Made each time, since events are few: nothing of a guest's may stay.
+    const UniqueFd nothing = SWEDE_TRY(create_memfd("swede-nothing", 1));
     iocb read{};
     read.aio_lio_opcode = IOCB_CMD_PREAD;
-    read.aio_fildes = static_cast<uint32_t>(nothing_.get());
+    read.aio_fildes = static_cast<uint32_t>(nothing.get());
     read.aio_flags = IOCB_FLAG_RESFD;
     read.aio_resfd = static_cast<uint32_t>(event);
     std::array<iocb*, kMostAdded> reads;

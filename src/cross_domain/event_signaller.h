@@ -5,7 +5,6 @@
 
 #include <cstdint>
 
-#include "base/fd.h"
 #include "base/result.h"
 
 namespace swede::cross_domain {
@@ -32,7 +31,6 @@ class EventSignaller {
     [[nodiscard]] Result<void> start();
 
     aio_context_t context_ = 0;  ///< made when first needed
-    UniqueFd nothing_;           ///< what is read
 };
 
 }  // namespace swede::cross_domain
