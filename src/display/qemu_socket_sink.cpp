@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "display/qemu_socket_protocol.h"
 #include "rutabaga/pixel_format.h"
@@ -65,7 +66,9 @@ bool is_x8r8g8b8(rutabaga::PixelFormat format) {
 QemuSocketSink::QemuSocketSink(EventLoop& loop, DisplayInfo display_info)
     : loop_(loop), display_info_(std::move(display_info)) {}
 
-QemuSocketSink::~QemuSocketSink() = default;
+QemuSocketSink::~QemuSocketSink() {
+    if (socket_) hang_up(socket_->release());
+}
 
 Result<void> QemuSocketSink::attach(UniqueFd socket) {
     detach();
@@ -94,6 +97,7 @@ Result<void> QemuSocketSink::attach(UniqueFd socket) {
 
 void QemuSocketSink::detach() {
     watch_.reset();
+    if (socket_) hang_up(socket_->release());
     socket_.reset();
     asked_features_ = ready_ = waits_ = false;
     strip_ = {};

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import socket
 import struct
 
 import pytest
 
 from conftest import wait_until
+from lingering import Lingering, stopped
 from local_client import (BLOB_GUEST, BLOB_HOST3D, CAPSET, CLOSE, CONTEXT_INIT, CREATE_3D,
                           CREATE_BLOB, EXEC_FENCE, EXEC_RING, EXECBUFFER, EXPORT, FAIL, HEADER,
                           HELLO, IMPORT, Lost, MAP, MAX_COMMANDS, MAX_RESOURCES, NEVER_ANSWER,
@@ -398,53 +398,6 @@ def test_import_is_charged_to_who_imports(device, client):
 
 
 # --- files whose close() waits ---
-
-class Lingering:
-    """A TCP socket with unsent data, whose close() waits 30 seconds, or until this ends."""
-
-    def __init__(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.socket = socket.create_connection(listener.getsockname())
-            self.peer = listener.accept()[0]
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
-        self.socket.setblocking(False)
-        try:
-            while True:
-                self.socket.send(bytes(1 << 20))
-        except BlockingIOError:
-            pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.peer.close()
-        self.socket.close()
-
-    def give(self, device, send):
-        """send(fd), after which only the device holds it."""
-        with stopped(device):
-            send(self.socket.fileno())
-            self.socket.close()
-
-    def in_a_queue(self):
-        """Both ends of a pair of sockets; it lies unread at the second, and nowhere else."""
-        ours, theirs = socket.socketpair()
-        socket.send_fds(ours, [b"x"], [self.socket.fileno()])
-        self.socket.close()
-        return ours, theirs
-
-
-@contextlib.contextmanager
-def stopped(device):
-    """What is sent and closed meanwhile the device receives after that, and so closes last."""
-    device.process.send_signal(signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, device.process.pid, os.WSTOPPED)
-        yield
-    finally:
-        device.process.send_signal(signal.SIGCONT)
-
 
 def others_are_served(device):
     for _ in range(3):  # the first may be before what came earlier

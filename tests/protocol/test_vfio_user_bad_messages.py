@@ -11,6 +11,7 @@ import struct
 
 import pytest
 
+from lingering import Lingering
 from vfio_user_client import (
     BAR0, BAR2, BAR4, CAPABILITIES, COMMON, CONFIG, DATA_BOOL, DATA_EVENTFD, DATA_NONE,
     DEVICE_FEATURE, DEVICE_RESET, DMA_MAP, DMA_READ, DMA_UNMAP, DMA_WRITE, ERR_IRQ, ERROR, GET_INFO,
@@ -458,3 +459,24 @@ def test_configuration_window_reaches_nothing_else(client):
         client.get("I", CONFIG, at + 16)
         client.read(CONFIG, 0, 256)
     assert client.get("B", BAR2, COMMON + 0x14) == 0
+
+
+# --- files whose close() waits ---
+
+@pytest.mark.parametrize("command", [DMA_MAP, SET_IRQS, GET_INFO])
+def test_file_that_lingers_in_a_refused_command(device, client, command):
+    with Lingering() as lingering:
+        lingering.give(device, lambda fd: client.send(command, RIGHT[command], [fd]))
+        assert client.receive()[1] == command
+        assert client.get("I", CONFIG, 0) == 0x10501af4
+
+
+def test_file_that_lingers_in_what_is_not_read(device):
+    with Lingering() as lingering, Client(device.socket_path) as client:
+        def send(fd):
+            client.send(GET_INFO, RIGHT[GET_INFO], size=8)  # the end
+            client.send(GET_INFO, RIGHT[GET_INFO], [fd])
+        lingering.give(device, send)
+        assert client.is_closed_by_server()
+        with Client(device.socket_path) as other:
+            assert other.get("I", CONFIG, 0) == 0x10501af4

@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from lingering import Lingering
 from vfio_user_client import INDIRECT, NEXT, WRITE, Queue
 from vhost_user_client import (
     ADD_MEM_REG, BACKEND_SHMEM_MAP, CONFIG, EVENT_IDX, GET_CONFIG, GET_FEATURES,
@@ -672,3 +673,41 @@ def test_features_without_configuration_space(device):
         ends(front_end, GET_CONFIG, WELL_FORMED[GET_CONFIG][0])
     with FrontEnd(device.socket_path, protocol_features=CONFIG) as front_end:
         assert front_end.get_config(8, 4) == struct.pack("<I", 1)
+
+
+# --- files whose close() waits ---
+
+def test_file_that_lingers_in_a_refused_request(device, front_end):
+    with Lingering() as lingering:
+        lingering.give(device, lambda fd: front_end.send(ADD_MEM_REG, WELL_FORMED[ADD_MEM_REG][0],
+                                                         [fd], flags=VERSION | NEED_REPLY))
+        assert front_end.receive(ADD_MEM_REG) != bytes(8)
+        assert front_end.ask(GET_QUEUE_NUM, form="<Q") == (2,)
+
+
+def test_file_that_lingers_in_what_is_not_read(device):
+    with Lingering() as lingering, FrontEnd(device.socket_path) as front_end:
+        def send(fd):
+            front_end.send(GET_FEATURES, flags=0)  # the end
+            front_end.send(SET_VRING_ERR, WELL_FORMED[SET_VRING_ERR][0], [fd])
+        lingering.give(device, send)
+        assert front_end.is_closed_by_device()
+        with FrontEnd(device.socket_path) as other:
+            assert other.ask(GET_QUEUE_NUM, form="<Q") == (2,)
+
+
+def test_file_that_lingers_on_the_back_end_channel(device):
+    with Lingering() as lingering, FrontEnd(device.socket_path) as front_end:
+        channel = front_end.give_backend_channel()
+        lingering.give(device, lambda fd: socket.send_fds(channel, [b"?"], [fd]))
+        assert front_end.is_closed_by_device()  # no file belongs there
+        with FrontEnd(device.socket_path) as other:
+            assert other.ask(GET_QUEUE_NUM, form="<Q") == (2,)
+
+
+@pytest.mark.parametrize("request_type", [SET_VRING_CALL, SET_VRING_ERR, SET_VRING_KICK])
+def test_file_that_lingers_as_a_notifier(device, front_end, request_type):
+    with Lingering() as lingering:
+        lingering.give(device, lambda fd: front_end.send(request_type, struct.pack("<Q", 0), [fd]))
+        front_end.send(request_type, struct.pack("<Q", 0), [front_end.eventfd()])
+        assert front_end.ask(GET_QUEUE_NUM, form="<Q") == (2,)

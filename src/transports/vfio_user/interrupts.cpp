@@ -108,11 +108,11 @@ Result<void> Interrupts::assign(const IrqSet& request, Action action, std::vecto
             }));
         }
         unmask_watch_ = std::move(watch);  // before its fd closes
-        unmask_ = fds.empty() ? UniqueFd() : std::move(fds[0]);
+        unmask_ = fds.empty() ? PeerFile() : PeerFile(std::move(fds[0]));
         return {};
     }
     for (uint32_t i = 0; i < request.count; ++i) {
-        UniqueFd fd = fds.empty() ? UniqueFd() : std::move(fds[i]);
+        PeerFile fd = fds.empty() ? PeerFile() : PeerFile(std::move(fds[i]));
         if (request.index == kIrqIntx) {
             intx_ = std::move(fd);
             intx_masked_ = false;
@@ -158,13 +158,13 @@ void Interrupts::disable(uint32_t index) {
         intx_.reset();
         intx_masked_ = false;
     } else if (index == kIrqMsix) {
-        for (UniqueFd& vector : vectors_) vector.reset();
+        for (PeerFile& vector : vectors_) vector.reset();
         masked_ = pending_ = 0;
     }
 }
 
 bool Interrupts::msix_configured() const {
-    return std::ranges::any_of(vectors_, [](const UniqueFd& fd) { return static_cast<bool>(fd); });
+    return std::ranges::any_of(vectors_, [](const PeerFile& fd) { return static_cast<bool>(fd); });
 }
 
 void Interrupts::signal(uint16_t vector) {

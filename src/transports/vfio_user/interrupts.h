@@ -8,6 +8,7 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/file_closer.h"
 #include "base/result.h"
 #include "transports/vfio_user/pci_config.h"
 #include "transports/vfio_user/protocol.h"
@@ -51,12 +52,12 @@ class Interrupts {
     void update_intx();
 
     EventLoop& loop_;
-    std::array<UniqueFd, kMsixVectors> vectors_;
+    std::array<PeerFile, kMsixVectors> vectors_;
     uint64_t masked_ = 0;   ///< bit n: vector n
     uint64_t pending_ = 0;  ///< bit n: vector n fired while masked
 
-    UniqueFd intx_;
-    UniqueFd unmask_;  ///< KVM's resample event: the guest has ended the interrupt
+    PeerFile intx_;
+    PeerFile unmask_;  ///< KVM's resample event: the guest has ended the interrupt
     EventLoop::Watch unmask_watch_;
     bool intx_level_ = false;
     bool intx_masked_ = false;

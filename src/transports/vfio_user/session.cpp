@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "base/sigbus_guard.h"
 
@@ -110,6 +111,7 @@ Session::~Session() {
     if (device_) parts_.device_changed(nullptr);
     registers_.detach();
     device_.reset();  // before the memory, window and interrupts that it uses
+    hang_up(socket_.release());
 }
 
 void Session::end(const Error& why) {
@@ -163,7 +165,7 @@ Result<void> Session::handle(Message& message) {
     reply_fd_ = -1;
     work_ = 0;
     const auto done = dispatch(header, payload, message.fds);
-    message.fds.clear();
+    close_elsewhere(message.fds);  // what no handler took
     if (!done) log_.warn("Command {} is refused: {}", header.command, done.error().message);
     const bool answers_itself =
         done && header.command == static_cast<uint16_t>(Command::kDeviceReset);
@@ -280,7 +282,8 @@ Result<void> Session::dma_map(ByteReader& payload, Fds& fds) {
             return fail(ErrorCode::kExists,
                         "DMA_MAP of {:#x} bytes at {:#x} overlaps {:#x} at {:#x}.", map.size,
                         map.address, region->size, region->address);
-    UniqueFd fd = fds.empty() ? UniqueFd() : std::move(fds[0]);
+    // A duplicate: one that cannot be mapped is closed with the message, where nobody waits for it.
+    UniqueFd fd = fds.empty() ? UniqueFd() : fds[0].duplicate();
     const bool is_readable = static_cast<bool>(fd);
     SWEDE_TRY(memory_.add(map.address, map.size, std::move(fd), map.offset,
                           (map.flags & kDmaMapWrite) != 0 ? Access::kReadWrite : Access::kRead));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 
 namespace swede::vhost_user {
@@ -36,7 +37,9 @@ Result<uint64_t> payload_size(std::span<const std::byte> bytes) {
 BackendChannel::BackendChannel(EventLoop& loop, Broken broken)
     : loop_(loop), broken_(std::move(broken)) {}
 
-BackendChannel::~BackendChannel() = default;
+BackendChannel::~BackendChannel() {
+    if (socket_) hang_up(socket_->release());
+}
 
 Result<void> BackendChannel::attach(UniqueFd socket) {
     SWEDE_TRY(check_unix_stream(socket.get()));
@@ -50,6 +53,7 @@ Result<void> BackendChannel::attach(UniqueFd socket) {
 void BackendChannel::close(const Error& why) {
     if (socket_) log_.warn("The back-end channel ends: {}", why.message);
     watch_.reset();
+    if (socket_) hang_up(socket_->release());
     socket_.reset();
     std::deque<Outstanding> failed;
     failed.swap(outstanding_);  // a `done` may send the next request, which fails at once

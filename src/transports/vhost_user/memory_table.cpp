@@ -65,7 +65,7 @@ Result<void> MemoryTable::replace(std::span<const MemoryRegionDescription> regio
         const Entry& entry = wanted[i];
         if (std::ranges::any_of(entries_, [&](const Entry& old) { return entry.is(old); }))
             continue;
-        SWEDE_TRY(memory_.add(entry.region.guest_address, entry.region.size, std::move(fds[i]),
+        SWEDE_TRY(memory_.add(entry.region.guest_address, entry.region.size, fds[i].duplicate(),
                               entry.region.mmap_offset, Access::kReadWrite));
         entries_.push_back(entry);
     }

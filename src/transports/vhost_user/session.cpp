@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/file_closer.h"
 #include "base/log.h"
 #include "transports/vhost_user/session_handlers.h"
 
@@ -61,10 +62,12 @@ Session::Session(const Options& options, const virtio_gpu::DeviceParts& parts, E
 Session::~Session() {
     ending_ = true;
     qemu_sink_.detach();
-    if (!device_) return;
-    parts_.device_changed(nullptr);
-    // First, while all that it reports to is still there.
-    device_.reset();
+    if (device_) {
+        parts_.device_changed(nullptr);
+        // First, while all that it reports to is still there.
+        device_.reset();
+    }
+    if (socket_) hang_up(socket_->release());
 }
 
 Result<std::unique_ptr<Session>> Session::create(UniqueFd socket, const Options& options,
@@ -117,7 +120,7 @@ Result<void> Session::receive() {
     for (int i = 0; i < kMessagesPerTurn && !ending_; ++i) {
         if (!SWEDE_TRY(socket_->receive(message_))) break;
         auto result = dispatch();
-        message_.fds.clear();  // what no handler took is closed now, not with the next message
+        close_elsewhere(message_.fds);  // what no handler took is not kept until the next message
         if (!result) return result;
     }
     return {};

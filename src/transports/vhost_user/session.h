@@ -89,6 +89,7 @@ class Session : private virtio::DeviceHost {
     [[nodiscard]] Result<void> gpu_set_socket();
     [[nodiscard]] Result<void> reset_device();
     [[nodiscard]] Result<void> get_max_mem_slots();
+    [[nodiscard]] UniqueFd first_file() const;
     [[nodiscard]] Result<void> add_mem_reg();
     [[nodiscard]] Result<void> rem_mem_reg();
     [[nodiscard]] Result<void> get_shmem_config();

@@ -202,9 +202,14 @@ Result<void> Session::set_mem_table() {
     return replaced;
 }
 
+/// A duplicate: of a file that is refused the message's is closed last, where nobody waits for it.
+UniqueFd Session::first_file() const {
+    return message_.fds.empty() ? UniqueFd() : message_.fds.front().duplicate();
+}
+
 Result<void> Session::add_mem_reg() {
     const auto message = SWEDE_TRY(payload().read<SingleMemoryRegion>());
-    SWEDE_TRY(memory_table_.add(message.region, std::move(message_.fds.front())));
+    SWEDE_TRY(memory_table_.add(message.region, first_file()));
     vrings_->memory_changed();
     return {};
 }
@@ -272,21 +277,19 @@ Result<void> Session::set_vring_kick() {
     const uint32_t index = SWEDE_TRY(vring_fd_index());
     if (message_.fds.empty())
         return fail(ErrorCode::kUnsupported, "Ring {} has no kick fd; polling is not done.", index);
-    SWEDE_TRY(vrings_->set_kick(index, std::move(message_.fds.front())));
+    SWEDE_TRY(vrings_->set_kick(index, first_file()));
     send_config_change();
     return {};
 }
 
 Result<void> Session::set_vring_call() {
     const uint32_t index = SWEDE_TRY(vring_fd_index());
-    return vrings_->set_call(index,
-                             message_.fds.empty() ? UniqueFd() : std::move(message_.fds.front()));
+    return vrings_->set_call(index, first_file());
 }
 
 Result<void> Session::set_vring_err() {
     const uint32_t index = SWEDE_TRY(vring_fd_index());
-    return vrings_->set_error(index,
-                              message_.fds.empty() ? UniqueFd() : std::move(message_.fds.front()));
+    return vrings_->set_error(index, first_file());
 }
 
 Result<void> Session::reset_device() {
@@ -339,7 +342,7 @@ Result<void> Session::set_config() {
 }
 
 Result<void> Session::set_backend_req_fd() {
-    return channel_.attach(std::move(message_.fds.front()));
+    return channel_.attach(first_file());
 }
 
 Result<void> Session::get_shmem_config() {
@@ -351,7 +354,7 @@ Result<void> Session::get_shmem_config() {
 
 Result<void> Session::gpu_set_socket() {
     // Only sends: QEMU's main thread, which would answer, is waiting for us to take this message.
-    SWEDE_TRY(qemu_sink_.attach(std::move(message_.fds.front())));
+    SWEDE_TRY(qemu_sink_.attach(first_file()));
     await_display_info();
     return {};
 }

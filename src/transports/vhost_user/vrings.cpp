@@ -132,7 +132,7 @@ Result<void> Vrings::set_kick(uint32_t index, UniqueFd fd) {
     auto watch = loop_.watch(fd.get(), EPOLLIN, [this, i](uint32_t events) { on_kick(i, events); });
     if (!watch) return std::unexpected(std::move(watch).error());
     drop_kick(ring);
-    ring.kick = std::move(fd);
+    ring.kick = PeerFile(std::move(fd));
     ring.watch = *std::move(watch);
     if (ring.running)
         process(i);  // what came while the kick fd changed
@@ -144,14 +144,14 @@ Result<void> Vrings::set_kick(uint32_t index, UniqueFd fd) {
 Result<void> Vrings::set_call(uint32_t index, UniqueFd fd) {
     Ring& ring = *SWEDE_TRY(this->ring(index));
     if (fd) SWEDE_TRY(make_notifier(fd.get()));
-    ring.call = std::move(fd);
+    ring.call = PeerFile(std::move(fd));
     return {};
 }
 
 Result<void> Vrings::set_error(uint32_t index, UniqueFd fd) {
     Ring& ring = *SWEDE_TRY(this->ring(index));
     if (fd) SWEDE_TRY(make_notifier(fd.get()));
-    ring.error = std::move(fd);
+    ring.error = PeerFile(std::move(fd));
     return {};
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/file_closer.h"
 #include "transports/vhost_user/memory_table.h"
 #include "transports/vhost_user/protocol.h"
 #include "virtio/virtqueue.h"
@@ -68,9 +69,9 @@ class Vrings {
         std::optional<VringAddress> addresses;  ///< user addresses
         uint16_t base = 0;                      ///< of the next start
         uint16_t stopped_at = 0;                ///< the last stop's base
-        UniqueFd kick;                          ///< the ring is started
-        UniqueFd call;
-        UniqueFd error;
+        PeerFile kick;                          ///< the ring is started
+        PeerFile call;
+        PeerFile error;
         EventLoop::Watch watch;  ///< of `kick`, which it must not outlive
         bool enabled = false;
         bool running = false;
