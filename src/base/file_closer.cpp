@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file_closer.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
 #include "base/blocked_signals.h"
+#include "base/fd_link.h"
 
 namespace swede {
 namespace {
@@ -93,6 +97,14 @@ Closer& Closer::of_process() {
     return *present().load();
 }
 
+/// Memory files, events and pipes are the kernel's alone.
+bool never_waits(int fd) {
+    if (::fcntl(fd, F_GET_SEALS) >= 0) return true;
+    std::array<char, 64> buffer;
+    const std::string_view link = link_of(fd, buffer);
+    return link.starts_with("anon_inode:[eventfd]") || link.starts_with("pipe:[");
+}
+
 /// Of a socket that was hung up: nothing arrives any more in the queue of a stream of Unix sockets,
 /// and only what lies there can make its end wait. Most have an empty one, and many are closed: one
 /// for each fence of a program.
@@ -110,7 +122,7 @@ bool closes_at_once(int socket) {
 }  // namespace
 
 void close_elsewhere(UniqueFd fd, Budget::Charge charge) {
-    if (fd) Closer::of_process().add(std::move(fd), std::move(charge));
+    if (fd && !never_waits(fd.get())) Closer::of_process().add(std::move(fd), std::move(charge));
 }
 
 void close_elsewhere(std::vector<UniqueFd>& fds) {

@@ -19,8 +19,9 @@
 /// of fork() has its own (what was still to be closed then stays open in the child).
 namespace swede {
 
-/// Closes `fd`, if there is one. What it is charged with is given back once it is closed. If no
-/// thread is to be had, it stays open until the next call finds one.
+/// Closes `fd`, if there is one: at once if it is memory, an event or a pipe, which cannot wait.
+/// What it is charged with is given back once it is closed. If no thread is to be had, it stays
+/// open until the next call finds one.
 void close_elsewhere(UniqueFd fd, Budget::Charge charge = {});
 /// The same for each of `fds`, which is empty afterwards. Nothing happens if it is empty before.
 void close_elsewhere(std::vector<UniqueFd>& fds);
@@ -55,6 +56,11 @@ class PeerFile {
     [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
     /// `charge` is given back once the file is closed.
     void hold(Budget::Charge charge) { charge_ = std::move(charge); }
+    /// The file without a charge: it is known by now.
+    [[nodiscard]] UniqueFd take() {
+        charge_.release();
+        return std::move(fd_);
+    }
     void reset() { close_elsewhere(std::move(fd_), std::move(charge_)); }
     /// As the function of that name.
     void hang_up() { swede::hang_up(std::move(fd_), std::move(charge_)); }

@@ -2,7 +2,6 @@
 #include "cross_domain/received_file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,22 +9,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fd_link.h"
+
 namespace swede::cross_domain {
 namespace {
-
-using Path = std::array<char, 32>;
-
-Path path_of(int fd) {
-    Path path{};
-    fmt::format_to_n(path.data(), path.size() - 1, "/proc/self/fd/{}", fd);
-    return path;
-}
-
-/// Where /proc says that the file lies; for anonymous files their kind.
-std::string_view link_of(int fd, std::array<char, 64>& buffer) {
-    const ssize_t size = ::readlink(path_of(fd).data(), buffer.data(), buffer.size());
-    return {buffer.data(), size > 0 ? static_cast<size_t>(size) : 0};
-}
 
 void look_at_pipe(ReceivedFile& file) {
     file.kind = FileKind::kWritePipe;

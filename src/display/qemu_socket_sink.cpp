@@ -70,12 +70,13 @@ QemuSocketSink::~QemuSocketSink() {
     if (socket_) hang_up(socket_->release());
 }
 
-Result<void> QemuSocketSink::attach(UniqueFd socket) {
+Result<void> QemuSocketSink::attach(UniqueFd fd) {
+    PeerFile socket(std::move(fd));  // one that is refused must not wait
     detach();
     SWEDE_TRY(check_unix_stream(socket.get()));
     auto watch = loop_.watch(socket.get(), EPOLLIN, [this](uint32_t events) { on_events(events); });
     if (!watch) return std::unexpected(std::move(watch).error());
-    socket_.emplace(std::move(socket), kLimits, payload_size);
+    socket_.emplace(socket.take(), kLimits, payload_size);
     watch_ = *std::move(watch);
     strip_.resize(kStripBytes);
     for (Scanout& scanout : scanouts_) {

@@ -38,7 +38,7 @@ class QemuSocketSink : public rutabaga::DisplaySink {
     ~QemuSocketSink() override;
 
     /// Goes on with this socket in place of the last, if any, and asks for QEMU's display info.
-    [[nodiscard]] Result<void> attach(UniqueFd socket);
+    [[nodiscard]] Result<void> attach(UniqueFd fd);
     void detach();
     [[nodiscard]] bool attached() const { return socket_.has_value(); }
 

@@ -41,12 +41,13 @@ BackendChannel::~BackendChannel() {
     if (socket_) hang_up(socket_->release());
 }
 
-Result<void> BackendChannel::attach(UniqueFd socket) {
+Result<void> BackendChannel::attach(UniqueFd fd) {
+    PeerFile socket(std::move(fd));  // one that is refused must not wait
     SWEDE_TRY(check_unix_stream(socket.get()));
     close(Error{ErrorCode::kClosed, "The front end replaced the channel."});
     watch_ = SWEDE_TRY(
         loop_.watch(socket.get(), EPOLLIN, [this](uint32_t events) { on_events(events); }));
-    socket_.emplace(std::move(socket), kLimits, payload_size);
+    socket_.emplace(socket.take(), kLimits, payload_size);
     return {};
 }
 

@@ -29,7 +29,7 @@ class BackendChannel {
     ~BackendChannel();
 
     /// SET_BACKEND_REQ_FD. Requests that are out on an earlier socket fail.
-    [[nodiscard]] Result<void> attach(UniqueFd socket);
+    [[nodiscard]] Result<void> attach(UniqueFd fd);
     [[nodiscard]] bool attached() const { return socket_.has_value(); }
 
     /// Sends a request that the front end answers (NEED_REPLY); `done` runs from the loop, or at

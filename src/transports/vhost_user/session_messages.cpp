@@ -342,7 +342,7 @@ Result<void> Session::set_config() {
 }
 
 Result<void> Session::set_backend_req_fd() {
-    return channel_.attach(first_file());
+    return channel_.attach(std::move(message_.fds.front()));
 }
 
 Result<void> Session::get_shmem_config() {
@@ -354,7 +354,7 @@ Result<void> Session::get_shmem_config() {
 
 Result<void> Session::gpu_set_socket() {
     // Only sends: QEMU's main thread, which would answer, is waiting for us to take this message.
-    SWEDE_TRY(qemu_sink_.attach(first_file()));
+    SWEDE_TRY(qemu_sink_.attach(std::move(message_.fds.front())));
     await_display_info();
     return {};
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,13 +76,18 @@ LingeringSocket lingering_socket() {
     return made;
 }
 
+/// Of a kind that is not known to be closed without a wait.
+UniqueFd some_file() {
+    return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
 std::shared_ptr<Budget> budget() {
     return Budget::create();
 }
 
 TEST(FileCloser, ClosesAndGivesTheChargeBack) {
     const auto held = budget();
-    UniqueFd fd = create_event_fd().value();
+    UniqueFd fd = some_file();
     const int number = fd.get();
     close_elsewhere(std::move(fd), held->charge(BudgetKind::kFiles, 1).value());
     EXPECT_TRUE(comes_true([&] { return held->used(BudgetKind::kFiles) == 0; }));
@@ -102,6 +108,21 @@ TEST(FileCloser, NothingToClose_StartsNoThread) {
     EXPECT_EQ(files_to_close(), 0U);
 }
 
+TEST(FileCloser, WhatCannotWait_IsClosedAtOnceWithoutAThread) {
+    std::array<int, 2> pipe{};
+    ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+    const size_t threads = testing::threads();
+    const int memory = ::memfd_create("memory", MFD_CLOEXEC);
+    const int event = create_event_fd().value().release();
+    for (const int number : {pipe[0], pipe[1], memory, event}) {
+        ASSERT_GE(number, 0);
+        close_elsewhere(UniqueFd(number));
+        EXPECT_FALSE(is_open(number));
+    }
+    EXPECT_EQ(files_to_close(), 0U);
+    EXPECT_EQ(testing::threads(), threads);
+}
+
 TEST(FileCloser, HangUpOfAnEmptyUnixSocket_ClosesAtOnceWithoutAThread) {
     auto [ours, theirs] = socket_pair();
     const int number = ours.get();
@@ -117,7 +138,7 @@ TEST(FileCloser, HangUpOfAnEmptyUnixSocket_ClosesAtOnceWithoutAThread) {
 TEST(FileCloser, ThreadsEndWhenAllIsClosed) {
     const size_t before = testing::threads();
     std::vector<UniqueFd> fds;
-    for (int i = 0; i < 50; ++i) fds.push_back(create_event_fd().value());
+    for (int i = 0; i < 50; ++i) fds.push_back(some_file());
     close_elsewhere(fds);
     EXPECT_TRUE(all_closed());
     EXPECT_TRUE(comes_true([&] { return testing::threads() == before; }));
@@ -133,7 +154,7 @@ TEST(FileCloser, LingeringSocket_KeepsItsChargeAndNobodyElse) {
     EXPECT_EQ(held->used(BudgetKind::kFiles), 1U);
     EXPECT_EQ(files_to_close(), 1U);
     const auto other = budget();
-    close_elsewhere(create_event_fd().value(), other->charge(BudgetKind::kFiles, 1).value());
+    close_elsewhere(some_file(), other->charge(BudgetKind::kFiles, 1).value());
     EXPECT_TRUE(comes_true([&] { return other->used(BudgetKind::kFiles) == 0; }));
     EXPECT_EQ(held->used(BudgetKind::kFiles), 1U);
     made.peer.reset();
@@ -196,7 +217,7 @@ TEST(FileCloser, ChildOfFork_ClosesByItself) {
     ASSERT_TRUE(comes_true([&] { return std::ranges::none_of(numbers, is_open); }));
     const pid_t child = ::fork();
     if (child == 0) {
-        close_elsewhere(create_event_fd().value());
+        close_elsewhere(some_file());
         ::_exit(all_closed() ? 0 : 1);
     }
     int status = -1;
