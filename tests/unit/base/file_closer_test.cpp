@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -14,17 +13,18 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/event_fd.h"
+#include "lingering_socket.h"
 #include "peer_socket.h"
 #include "process_state.h"
 
 namespace swede {
 namespace {
 
+using testing::LingeringSocket;
 using testing::send_raw;
 using testing::socket_pair;
 
@@ -45,35 +45,6 @@ bool comes_true(auto condition) {
 
 bool all_closed() {
     return comes_true([] { return files_to_close() == 0; });
-}
-
-/// A TCP socket whose close() waits 30 seconds, or until `peer` is closed.
-struct LingeringSocket {
-    UniqueFd socket;
-    UniqueFd peer;
-};
-
-LingeringSocket lingering_socket() {
-    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(listener.get(), any, size) != 0 || ::listen(listener.get(), 1) != 0 ||
-        ::getsockname(listener.get(), any, &size) != 0)
-        throw std::system_error(errno, std::generic_category(), "listen");
-    LingeringSocket made;
-    made.socket = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(made.socket.get(), any, size) != 0)
-        throw std::system_error(errno, std::generic_category(), "connect");
-    made.peer = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    const linger wait{1, 30};
-    ::setsockopt(made.socket.get(), SOL_SOCKET, SO_LINGER, &wait, sizeof(wait));
-    const std::vector<std::byte> bytes(1 << 20);
-    while (::send(made.socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) > 0) {
-    }
-    return made;
 }
 
 /// Of a kind that is not known to be closed without a wait.
@@ -146,7 +117,7 @@ TEST(FileCloser, ThreadsEndWhenAllIsClosed) {
 
 TEST(FileCloser, LingeringSocket_KeepsItsChargeAndNobodyElse) {
     const auto held = budget();
-    LingeringSocket made = lingering_socket();
+    LingeringSocket made;
     const int number = made.socket.get();
     close_elsewhere(std::move(made.socket), held->charge(BudgetKind::kFiles, 1).value());
     // close() takes the number away first, then it waits.
@@ -163,7 +134,7 @@ TEST(FileCloser, LingeringSocket_KeepsItsChargeAndNobodyElse) {
 }
 
 TEST(FileCloser, LingeringSocketInAQueue_IsClosedToo) {
-    LingeringSocket made = lingering_socket();
+    LingeringSocket made;
     auto [end, other] = socket_pair();
     const int fd = made.socket.get();
     ASSERT_EQ(send_raw(other.get(), std::array<std::byte, 1>{}, {&fd, 1}), 1);
@@ -183,7 +154,7 @@ TEST(FileCloser, ManyThatWait_TakeFewThreadsAndDelayNoHangUp) {
     std::vector<UniqueFd> peers;
     std::vector<UniqueFd> sockets;
     for (size_t i = 0; i < kMaxThreads + 4; ++i) {
-        LingeringSocket made = lingering_socket();
+        LingeringSocket made;
         peers.push_back(std::move(made.peer));
         sockets.push_back(std::move(made.socket));
     }
@@ -206,7 +177,7 @@ TEST(FileCloser, ChildOfFork_ClosesByItself) {
     std::vector<UniqueFd> peers;
     std::vector<UniqueFd> sockets;
     for (size_t i = 0; i < kMaxThreads; ++i) {
-        LingeringSocket made = lingering_socket();
+        LingeringSocket made;
         peers.push_back(std::move(made.peer));
         sockets.push_back(std::move(made.socket));
     }
