@@ -33,6 +33,9 @@ void hang_up(UniqueFd socket, Budget::Charge charge = {});
 
 /// Files of this process that were given to be closed, and are not yet.
 [[nodiscard]] size_t files_to_close();
+/// With more of them nobody new should be served: what a connection leaves behind may be charged to
+/// nobody, and who comes back again and again must not use up this process's file descriptors.
+inline constexpr size_t kMostFilesToClose = 1024;
 
 /// Owns a peer's file, and what it is charged with; it is closed elsewhere. Movable, not
 /// thread-safe.

@@ -31,10 +31,6 @@ constexpr size_t kMaxUnsentFiles = 1024;
 /// always grew would never go.
 constexpr size_t kUnsentEntry = 64 << 10;
 
-/// What connections leave to be closed may be charged to nobody; with more than this there is no
-/// new one. Of the whole process.
-constexpr size_t kMaxToClose = 1024;
-
 using Message = std::array<std::byte, kMaxMessage>;
 
 }  // namespace
@@ -57,7 +53,7 @@ void Channel::set_dialect(const Dialect& dialect) {
 
 void Channel::connect(UniqueFd socket) {
     auto charge = budget_->charge(BudgetKind::kFiles, 1);
-    if (!charge || files_to_close() > kMaxToClose) {
+    if (!charge || files_to_close() > kMostFilesToClose) {
         hang_up(std::move(socket));
         return end(charge ? "too many files of peers wait to be closed"
                           : std::string_view(charge.error().message));

@@ -16,10 +16,6 @@
 namespace swede::local_socket {
 
 inline constexpr size_t kDefaultMaxClients = 64;
-/// Files of programs that wait to be closed. With more, nobody new is served, and a connection
-/// whose file is refused ends: those files are charged to nobody, and who comes back again and
-/// again must not use up this process's file descriptors.
-inline constexpr size_t kMaxFilesToClose = 1024;
 
 struct Options {
     /// For each connection; with fewer files where the process cannot have as many for all.

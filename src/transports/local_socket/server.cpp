@@ -94,7 +94,7 @@ class Server final : public TransportServer {
     }
 
     void on_connection() {
-        if (files_to_close() > kMaxFilesToClose) {
+        if (files_to_close() > kMostFilesToClose) {
             log_.warn("Nobody new is served: {} files of programs do not close.", files_to_close());
             return pause();
         }

@@ -138,7 +138,7 @@ Result<void> Session::finish(Result<void> served) {
     if (served || ending_) return {};
     if (served.error().code == ErrorCode::kProtocol) return served;
     // What was refused is charged to nobody while it is closed.
-    if (has_file && files_to_close() > kMaxFilesToClose)
+    if (has_file && files_to_close() > kMostFilesToClose)
         return fail(ErrorCode::kProtocol, "A file is refused, and {} files do not close.",
                     files_to_close());
     refuse(header_.request, served.error());
