@@ -166,8 +166,8 @@ constexpr VkStructureType kSubmitInfoType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
 template <>
 constexpr VkStructureType kSubmitInfoType<VkSubmitInfo2> = VK_STRUCTURE_TYPE_SUBMIT_INFO_2;
 
-/// Has a batch, the last one of its submission, set the queue's timeline to `value` as well: a
-/// signal covers all that was submitted to the queue before. False: no room.
+/// Has a batch set the queue's timeline to `value` as well: a signal covers all that was submitted
+/// to the queue before. False: no room.
 bool add_signal(Call& call, VkSubmitInfo& info, VkSemaphore timeline, uint64_t value) {
     const uint32_t count = info.signalSemaphoreCount;
     auto* const semaphores = room_for<VkSemaphore>(call, size_t{count} + 1);
@@ -237,13 +237,23 @@ VkResult Session::submit(Call& call, Object& queue, std::span<const Info> submit
         return VK_ERROR_UNKNOWN;
     }
     if (submits.empty() && fence == nullptr) return VK_SUCCESS;
+    Info alone{};
+    alone.sType = kSubmitInfoType<Info>;
+    if (submits.empty()) submits = std::span(&alone, 1);
+    auto* const ends = room_for<size_t>(call, submits.size());
+    if (ends == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkResult result = VK_SUCCESS;
-    for (const Info& info : submits) {
-        result = prepare(call, queue, const_cast<Info&>(info));
-        if (result != VK_SUCCESS) break;
+    for (size_t i = 0; result == VK_SUCCESS && i < submits.size(); ++i) {
+        result = prepare(call, queue, const_cast<Info&>(submits[i]));
+        ends[i] = call.ring.held.size();
     }
-    if (result == VK_SUCCESS && fence != nullptr) result = hold_fence(call, *fence);
-    if (result == VK_SUCCESS) result = submit_prepared(call, queue, submits, fence, function);
+    if (result == VK_SUCCESS && fence != nullptr) {
+        result = hold_fence(call, *fence);
+        ends[submits.size() - 1] = call.ring.held.size();
+    }
+    if (result == VK_SUCCESS)
+        result =
+            submit_prepared(call, queue, submits, std::span(ends, submits.size()), fence, function);
     while (!call.ring.held.empty()) {  // it came to no submission
         Object* const object = call.ring.held.back();
         call.ring.held.pop_back();
@@ -273,33 +283,39 @@ VkResult Session::hold_fence(Call& call, Object& fence) {
 
 template <typename Info, typename Function>
 VkResult Session::submit_prepared(Call& call, Object& queue, std::span<const Info> submits,
-                                  Object* fence, Function DeviceFunctions::* function) {
+                                  std::span<const size_t> ends, Object* fence,
+                                  Function DeviceFunctions::* function) {
     /// So many unfinished ones are looked through when another one is submitted.
     constexpr size_t kMany = 8;
     DeviceData& device = device_data(queue);
     auto& data = queue.get<QueueData>();
     std::vector<Object*>& held = call.ring.held;
-    Info alone{};
-    alone.sType = kSubmitInfoType<Info>;
-    if (submits.empty()) submits = std::span(&alone, 1);
     VkResult result = VK_SUCCESS;
     bool many = false;
     {
         const std::lock_guard lock(data.mutex);
         if (data.closed) return VK_ERROR_DEVICE_LOST;
-        if (!data.pending.has_room_for(held.size())) return VK_ERROR_OUT_OF_HOST_MEMORY;
+        if (!data.pending.has_room_for(submits.size(), held.size()))
+            return VK_ERROR_OUT_OF_HOST_MEMORY;
         if (data.done == VK_NULL_HANDLE) result = make_timeline(queue, data.done);
-        if (result == VK_SUCCESS &&
-            !add_signal(call, const_cast<Info&>(submits.back()), data.done, data.submitted + 1))
-            result = VK_ERROR_OUT_OF_HOST_MEMORY;
         if (result != VK_SUCCESS) return result;
+        // Each batch says when it is done: a later one may wait for what the guest does after it
+        // used again what an earlier one had.
+        uint64_t value = data.submitted;
+        for (const Info& info : submits)
+            if (!add_signal(call, const_cast<Info&>(info), data.done, ++value))
+                return VK_ERROR_OUT_OF_HOST_MEMORY;
         result = device.heard((device.vk.*function)(
             queue.as<VkQueue>(), static_cast<uint32_t>(submits.size()), submits.data(),
             fence != nullptr ? fence->as<VkFence>() : VK_NULL_HANDLE));
         if (result != VK_SUCCESS) return result;
-        data.pending.add(++data.submitted, held);
+        size_t begin = 0;
+        for (const size_t end : ends) {
+            data.pending.add(++data.submitted, std::span(held).subspan(begin, end - begin));
+            begin = end;
+        }
         held.clear();
-        many = data.pending.submissions() >= kMany;
+        many = data.pending.batches() >= kMany;
     }
     if (many) let_go_of_finished(queue, Unfinished::kKeep);
     return result;

@@ -106,9 +106,11 @@ class Session {
     template <typename Info, typename Function>
     [[nodiscard]] VkResult submit(Call& call, Object& queue, std::span<const Info> submits,
                                   Object* fence, Function DeviceFunctions::* function);
+    /// `ends`: of the part of `call.ring.held` that each batch uses.
     template <typename Info, typename Function>
     [[nodiscard]] VkResult submit_prepared(Call& call, Object& queue, std::span<const Info> submits,
-                                           Object* fence, Function DeviceFunctions::* function);
+                                           std::span<const size_t> ends, Object* fence,
+                                           Function DeviceFunctions::* function);
     [[nodiscard]] VkResult hold_fence(Call& call, Object& fence);
 
     // work.cpp

@@ -671,7 +671,7 @@ TEST(PendingWork, ComesOutInOrder) {
     EXPECT_EQ(finished, (std::vector{&objects[0], &objects[1]}));
     EXPECT_EQ(work.oldest(), 7U);
     work.add(8, std::array{&objects[3], &objects[4]});
-    EXPECT_EQ(work.submissions(), 2U);
+    EXPECT_EQ(work.batches(), 2U);
     work.take_finished(8, finished);
     EXPECT_EQ(finished.size(), 5U);
     EXPECT_EQ(finished.back(), &objects[4]);
@@ -682,15 +682,18 @@ TEST(PendingWork, IsBounded) {
     Object object;
     PendingWork work;
     const std::vector<Object*> many(PendingWork::kBound, &object);
-    EXPECT_TRUE(work.has_room_for(many.size()));
+    EXPECT_TRUE(work.has_room_for(PendingWork::kBound, many.size()));
     work.add(1, std::span(many).first(10));
-    EXPECT_FALSE(work.has_room_for(many.size()));
-    EXPECT_TRUE(work.has_room_for(many.size() - 10));
-    EXPECT_FALSE(work.has_room_for(PendingWork::kBound + 1));
-    EXPECT_FALSE(work.has_room_for(SIZE_MAX));
+    EXPECT_FALSE(work.has_room_for(1, many.size()));
+    EXPECT_TRUE(work.has_room_for(1, many.size() - 10));
+    EXPECT_FALSE(work.has_room_for(1, PendingWork::kBound + 1));
+    EXPECT_FALSE(work.has_room_for(1, SIZE_MAX));
+    EXPECT_FALSE(work.has_room_for(PendingWork::kBound, 0)) << "Batches without objects count too.";
+    EXPECT_TRUE(work.has_room_for(PendingWork::kBound - 1, 0));
+    EXPECT_FALSE(work.has_room_for(SIZE_MAX, 0));
     std::vector<Object*> finished;
     work.take_finished(1, finished);
-    EXPECT_TRUE(work.has_room_for(many.size()));
+    EXPECT_TRUE(work.has_room_for(PendingWork::kBound, many.size()));
 }
 
 // The judge itself.

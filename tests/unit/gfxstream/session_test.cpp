@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -577,6 +579,103 @@ VkSemaphore make_timeline(Program& program) {
     VkSemaphore made = VK_NULL_HANDLE;
     return program.create<VkSemaphore>(guest::vkCreateSemaphore{
         .self = program.device, .pCreateInfo = &info, .pSemaphore = &made});
+}
+
+/// Two batches of one submission, of which the later one waits for the guest to count `of_guest` to
+/// 1. The first runs `commands` and counts `done` to 1.
+void submit_batches(Program& program, VkCommandBuffer commands, VkSemaphore done,
+                    VkSemaphore of_guest) {
+    const uint64_t one = 1;
+    const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    std::array<VkTimelineSemaphoreSubmitInfo, 2> values{};
+    std::array<VkSubmitInfo, 2> infos{};
+    for (size_t i = 0; i < infos.size(); ++i) {
+        values[i].sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+        infos[i].sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+        infos[i].pNext = &values[i];
+    }
+    values[0].signalSemaphoreValueCount = 1;
+    values[0].pSignalSemaphoreValues = &one;
+    infos[0].commandBufferCount = 1;
+    infos[0].pCommandBuffers = &commands;
+    infos[0].signalSemaphoreCount = 1;
+    infos[0].pSignalSemaphores = &done;
+    values[1].waitSemaphoreValueCount = 1;
+    values[1].pWaitSemaphoreValues = &one;
+    infos[1].waitSemaphoreCount = 1;
+    infos[1].pWaitSemaphores = &of_guest;
+    infos[1].pWaitDstStageMask = &stage;
+    program.call(guest::vkQueueSubmitAsyncGOOGLE{
+        .self = program.queue, .submitCount = infos.size(), .pSubmits = infos.data()});
+}
+
+void submit_batches2(Program& program, VkCommandBuffer commands, VkSemaphore done,
+                     VkSemaphore of_guest) {
+    std::array<VkSemaphoreSubmitInfo, 2> semaphores{};
+    for (VkSemaphoreSubmitInfo& semaphore : semaphores) {
+        semaphore.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO;
+        semaphore.value = 1;
+        semaphore.stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT;
+    }
+    semaphores[0].semaphore = done;
+    semaphores[1].semaphore = of_guest;
+    VkCommandBufferSubmitInfo buffer{};
+    buffer.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO;
+    buffer.commandBuffer = commands;
+    std::array<VkSubmitInfo2, 2> infos{};
+    for (VkSubmitInfo2& info : infos) info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2;
+    infos[0].commandBufferInfoCount = 1;
+    infos[0].pCommandBufferInfos = &buffer;
+    infos[0].signalSemaphoreInfoCount = 1;
+    infos[0].pSignalSemaphoreInfos = semaphores.data();
+    infos[1].waitSemaphoreInfoCount = 1;
+    infos[1].pWaitSemaphoreInfos = &semaphores[1];
+    program.call(guest::vkQueueSubmitAsync2GOOGLE{
+        .self = program.queue, .submitCount = infos.size(), .pSubmits = infos.data()});
+}
+
+// To begin a command buffer again waits for its batch, and must not wait for those after it: they
+// may wait for what the guest does next.
+TEST_F(SessionTest, ACommandBufferIsBegunAgain_WhileALaterBatchWaitsForTheGuest) {
+    for (const auto submit : {submit_batches, submit_batches2}) {
+        if (buffer == VK_NULL_HANDLE) make_bound_buffer();
+        const VkCommandBuffer commands = make_fill();
+        const VkSemaphore done = make_timeline(program);
+        const VkSemaphore of_guest = make_timeline(program);
+        submit(program, commands, done, of_guest);
+        const uint64_t one = 1;
+        VkSemaphoreWaitInfo wait{};
+        wait.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
+        wait.semaphoreCount = 1;
+        wait.pSemaphores = &done;
+        wait.pValues = &one;
+        EXPECT_EQ(program.result_of(guest::vkWaitSemaphores{
+                      .self = program.device, .pWaitInfo = &wait, .timeout = 10'000'000'000}),
+                  VK_SUCCESS);
+
+        GuestRecording again;
+        again.begin().end();
+        std::atomic<bool> begun = false;
+        std::thread guest([&] {
+            EXPECT_TRUE(program.flush(commands, again.bytes()));
+            begun = true;
+        });
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (!begun && std::chrono::steady_clock::now() < deadline)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        EXPECT_TRUE(begun);
+        VkSemaphoreSignalInfo signal{};
+        signal.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO;
+        signal.semaphore = of_guest;
+        signal.value = 1;
+        RingState ring;
+        EXPECT_TRUE(program.session->execute(guest::vkSignalSemaphore::kOpcode,
+                                             guest::parameters_of(guest::vkSignalSemaphore{
+                                                 .self = program.device, .pSignalInfo = &signal}),
+                                             ring));
+        guest.join();
+        EXPECT_EQ(program.result_of(guest::vkQueueWaitIdle{.self = program.queue}), VK_SUCCESS);
+    }
 }
 
 // A guest's program that is killed leaves work that waits for it: it would wait for ever, and end
