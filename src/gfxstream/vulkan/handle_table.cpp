@@ -43,7 +43,7 @@ void HandleTable::give_back(Slot& slot, uint32_t index) {
 }
 
 Object* HandleTable::add(ObjectType type, uint64_t driver, Object* parent, Object* device,
-                         std::unique_ptr<ObjectData> data) {
+                         std::unique_ptr<ObjectData>&& data) {
     uint32_t index = 0;
     uint32_t generation = 0;
     Slot* const slot = take_slot(index, generation);
@@ -80,7 +80,7 @@ Object* HandleTable::add(ObjectType type, uint64_t driver, Object* parent, Objec
             return &object;
         }
     }
-    object.data.reset();
+    data = std::move(object.data);
     live_.fetch_sub(1, std::memory_order_relaxed);
     give_back(*slot, index);
     return nullptr;

@@ -47,10 +47,11 @@ class HandleTable {
 
     /// Enters an object below `parent`, which the caller has pinned (null: a root). Null when the
     /// table is full or the parent was removed meanwhile: then the driver's handle is still the
-    /// caller's to free. A guest may guess the id and remove the object at once: read `id` of what
-    /// is returned, and pin it for anything else.
+    /// caller's to free, and `data` the caller's, which may be what the driver works with. A guest
+    /// may guess the id and remove the object at once: read `id` of what is returned, and pin it
+    /// for anything else.
     [[nodiscard]] Object* add(ObjectType type, uint64_t driver, Object* parent, Object* device,
-                              std::unique_ptr<ObjectData> data = nullptr);
+                              std::unique_ptr<ObjectData>&& data = nullptr);
 
     /// Null: there is no such object. What is returned stays until unpin().
     [[nodiscard]] Object* pin(ObjectType type, uint64_t id) {

@@ -124,7 +124,7 @@ uint64_t Session::adopt(ObjectType type, uint64_t made, Object& parent, VkResult
                     .driver = made,
                     .parent = &parent,
                     .device = parent.device,
-                    .data = nullptr};
+                    .data = std::move(data)};
     destroy_object(homeless);
     result = VK_ERROR_OUT_OF_HOST_MEMORY;
     return 0;

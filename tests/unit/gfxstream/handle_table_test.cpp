@@ -151,7 +151,10 @@ TEST_F(HandleTableTest, RemovedParent_TakesNoMoreChildren) {
     const uint64_t device = add(ObjectType::kDevice, 1);
     Object* const parent = pins.pin(ObjectType::kDevice, device);
     EXPECT_TRUE(table.remove(device, ObjectType::kDevice));
-    EXPECT_EQ(table.add(ObjectType::kBuffer, 2, parent, parent), nullptr);
+    bool gone = false;
+    std::unique_ptr<ObjectData> data = std::make_unique<Witness>(gone);
+    EXPECT_EQ(table.add(ObjectType::kBuffer, 2, parent, parent, std::move(data)), nullptr);
+    EXPECT_FALSE(gone) << "The driver's object, which is the caller's to free, may work with it.";
     pins.release_all();
     EXPECT_EQ(freed, std::vector<uint64_t>{1});
     EXPECT_EQ(table.live(), 0U);
@@ -178,7 +181,10 @@ TEST_F(HandleTableTest, FullTable_SaysSoAndHasRoomAgainAfterARemoval) {
     std::vector<uint64_t> ids;
     for (uint64_t driver = 1; driver <= 3; ++driver)
         ids.push_back(small.add(ObjectType::kBuffer, driver, nullptr, nullptr)->id);
-    EXPECT_EQ(small.add(ObjectType::kBuffer, 4, nullptr, nullptr), nullptr);
+    bool gone = false;
+    std::unique_ptr<ObjectData> data = std::make_unique<Witness>(gone);
+    EXPECT_EQ(small.add(ObjectType::kBuffer, 4, nullptr, nullptr, std::move(data)), nullptr);
+    EXPECT_FALSE(gone);
     EXPECT_TRUE(small.remove(ids[1], ObjectType::kBuffer));
     EXPECT_NE(small.add(ObjectType::kBuffer, 4, nullptr, nullptr), nullptr);
     EXPECT_EQ(small.add(ObjectType::kBuffer, 5, nullptr, nullptr), nullptr);
