@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fences, semaphores and what waits for them.
+// Fences, semaphores, events and what waits for them.
 #include <algorithm>
 #include <thread>
 
@@ -165,6 +165,12 @@ VkResult Session::vkGetSemaphoreCounterValue(Call& call, Object& device, Object&
     if (data.lost) return VK_ERROR_DEVICE_LOST;  // else a program that polls it never ends
     return data.heard(data.vk.vkGetSemaphoreCounterValue(device.as<VkDevice>(),
                                                          semaphore.as<VkSemaphore>(), pValue));
+}
+
+VkResult Session::vkGetEventStatus(Call&, Object& device, Object& event) {
+    DeviceData& data = device_data(device);
+    if (data.lost) return VK_ERROR_DEVICE_LOST;  // what would set it may never run
+    return data.heard(data.vk.vkGetEventStatus(device.as<VkDevice>(), event.as<VkEvent>()));
 }
 
 FenceMark Session::mark_fence(uint64_t fence) {

@@ -180,6 +180,14 @@ void expect_lost(Program& program, VkFence fence, VkSemaphore semaphore) {
     EXPECT_EQ(program.wait(fence, UINT64_MAX), VK_ERROR_DEVICE_LOST);
     EXPECT_EQ(program.result_of(guest::vkGetFenceStatus{.self = program.device, .fence = fence}),
               VK_ERROR_DEVICE_LOST);
+    VkEventCreateInfo event_info{};
+    event_info.sType = VK_STRUCTURE_TYPE_EVENT_CREATE_INFO;
+    VkEvent event = VK_NULL_HANDLE;
+    event = program.create<VkEvent>(
+        guest::vkCreateEvent{.self = program.device, .pCreateInfo = &event_info, .pEvent = &event});
+    EXPECT_EQ(program.result_of(guest::vkGetEventStatus{.self = program.device, .event = event}),
+              VK_ERROR_DEVICE_LOST)
+        << "Else a program that polls it never ends.";
     const uint64_t value = 1;
     VkSemaphoreWaitInfo info{};
     info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO;
