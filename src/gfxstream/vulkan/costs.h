@@ -5,10 +5,14 @@
 
 namespace swede::gfxstream::vulkan::cost {
 
-// What a driver takes of the host's memory for objects whose size the guest chooses, in bytes.
+// What a driver takes of the host's memory for objects that are large or whose size the guest
+// chooses, in bytes.
 // Estimates, generous for Mesa's drivers: a guest must not get much more than it has paid for. What
 // an object costs whatever is in it, HandleTable charges.
 
+inline constexpr uint64_t kInstance = 1 << 20;
+inline constexpr uint64_t kDevice = 4 << 20;  ///< with its queues and their threads
+inline constexpr uint64_t kPrivateValue = 96;
 inline constexpr uint64_t kDescriptor = 64;
 inline constexpr uint64_t kDescriptorSet = 256;
 inline constexpr uint64_t kBinding = 64;  ///< of a layout, unused numbers below it included

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/budget.h"
 #include "gfxstream/vulkan/generated/dispatch.h"
 #include "gfxstream/vulkan/object.h"
 #include "gfxstream/vulkan/pending_work.h"
@@ -19,6 +20,7 @@ namespace swede::gfxstream::vulkan {
 struct InstanceData : ObjectData {
     InstanceFunctions vk;
     uint64_t physical_device = 0;  ///< id of the one that guests see
+    Budget::Charge charge;
 };
 
 /// Of a VkQueue. Guests ask for a queue many times and get the same id.
@@ -41,6 +43,7 @@ struct DeviceData : ObjectData {
     };
 
     DeviceFunctions vk;
+    Budget::Charge charge;
     std::mutex queues_mutex;
     std::vector<Queue> queues;  ///< guarded by queues_mutex; the ids stay
     DevicePipelineCache pipelines;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "gfxstream/vulkan/chain.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/host.h"
 #include "gfxstream/vulkan/session.h"
@@ -113,11 +114,12 @@ VkResult Session::vkCreateDevice(Call& call, Object& physicalDevice,
     info.enabledExtensionCount = count;
     info.ppEnabledExtensionNames = names;
 
+    auto data = std::make_unique<DeviceData>();
+    if (!pay(cost::kDevice, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkDevice made = nullptr;
     const VkResult result =
         vk.vkCreateDevice(physicalDevice.as<VkPhysicalDevice>(), &info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    auto data = std::make_unique<DeviceData>();
     data->vk.load(vk.vkGetDeviceProcAddr, made);
     const auto destroy = data->vk.vkDestroyDevice;
     const Object* const added =

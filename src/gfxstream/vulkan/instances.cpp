@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/host.h"
 #include "gfxstream/vulkan/session.h"
@@ -75,11 +76,12 @@ VkResult Session::vkCreateInstance(Call& call, const VkInstanceCreateInfo* pCrea
     VkInstanceCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
     info.pApplicationInfo = &application;
+    auto data = std::make_unique<InstanceData>();
+    if (!pay(cost::kInstance, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkInstance made = nullptr;
     const VkResult result = loader.global().vkCreateInstance(&info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
 
-    auto data = std::make_unique<InstanceData>();
     data->vk.load(loader.proc_addr(), made);
     const auto destroy = data->vk.vkDestroyInstance;
     const VkPhysicalDevice physical = host_.find(data->vk, made);

@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private data. Mesa 25.0.7 sends the object as its own pointer, which is no id of ours: the values
 // are kept by what it sends, and no driver sees them.
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
 
+#include "base/budget.h"
+#include "gfxstream/vulkan/costs.h"
 #include "gfxstream/vulkan/handlers.h"
 #include "gfxstream/vulkan/session.h"
 
 namespace swede::gfxstream::vulkan {
 namespace {
 
-constexpr size_t kMaxValues = 65536;  ///< of one slot
+// Of one slot. They are paid for ahead, twice as many each time.
+constexpr size_t kFewValues = 64;
+constexpr size_t kMaxValues = 65536;
 
 struct PrivateDataSlotData : ObjectData {
     std::mutex mutex;
-    std::map<std::pair<VkObjectType, uint64_t>, uint64_t> values;  ///< guarded by mutex
+    // Guarded by mutex:
+    size_t paid = 0;  ///< values
+    Budget::Charge charge;
+    std::map<std::pair<VkObjectType, uint64_t>, uint64_t> values;
 };
 
 }  // namespace
@@ -41,9 +49,17 @@ VkResult Session::vkSetPrivateData(Call&, Object&, VkObjectType objectType, uint
         slot.values.erase(key);
         return VK_SUCCESS;
     }
-    if (slot.values.size() >= kMaxValues && !slot.values.contains(key))
-        return VK_ERROR_OUT_OF_HOST_MEMORY;
-    slot.values[key] = data;
+    if (const auto found = slot.values.find(key); found != slot.values.end()) {
+        found->second = data;
+        return VK_SUCCESS;
+    }
+    if (slot.values.size() == slot.paid) {
+        const size_t wanted = std::max(kFewValues, slot.paid * 2);
+        if (wanted > kMaxValues || !pay(wanted * cost::kPrivateValue, slot.charge))
+            return VK_ERROR_OUT_OF_HOST_MEMORY;
+        slot.paid = wanted;
+    }
+    slot.values.emplace(key, data);
     return VK_SUCCESS;
 }
 

@@ -372,6 +372,65 @@ TEST_F(Costs, UpdateTemplates_PayForTheirEntries) {
     program.create<VkDescriptorUpdateTemplate>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
 }
 
+TEST_F(Costs, Devices_ArePaidFor) {
+    Program other;
+    const std::shared_ptr<Budget>& budget = other.services.budget();
+    other.start();
+    const uint64_t both = budget->used(BudgetKind::kHostBytes);
+    EXPECT_GE(both, cost::kInstance + cost::kDevice);
+    other.call(guest::vkDestroyDevice{.self = other.device});
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), both - cost::kDevice);
+    other.call(guest::vkDestroyInstance{.self = other.instance});
+    EXPECT_EQ(budget->used(BudgetKind::kHostBytes), both - cost::kDevice - cost::kInstance);
+
+    spend_all_but(cost::kInstance);
+    VkInstanceCreateInfo instance_info{};
+    instance_info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+    VkInstance instance = VK_NULL_HANDLE;
+    program.create<VkInstance>(
+        guest::vkCreateInstance{.pCreateInfo = &instance_info, .pInstance = &instance},
+        VK_ERROR_OUT_OF_HOST_MEMORY);
+    const float priority = 1;
+    const VkDeviceQueueCreateInfo queue{
+        VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, 0, 1, &priority};
+    VkDeviceCreateInfo device_info{};
+    device_info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+    device_info.queueCreateInfoCount = 1;
+    device_info.pQueueCreateInfos = &queue;
+    VkDevice device = VK_NULL_HANDLE;
+    program.create<VkDevice>(
+        guest::vkCreateDevice{
+            .self = program.physical, .pCreateInfo = &device_info, .pDevice = &device},
+        VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, PrivateData_PaysForItsValues) {
+    VkPrivateDataSlotCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_PRIVATE_DATA_SLOT_CREATE_INFO;
+    VkPrivateDataSlot slot = VK_NULL_HANDLE;
+    slot = program.create<VkPrivateDataSlot>(guest::vkCreatePrivateDataSlot{
+        .self = program.device, .pCreateInfo = &info, .pPrivateDataSlot = &slot});
+    uint64_t next = 1;
+    const auto set = [&](uint64_t object) {
+        return program.result_of(guest::vkSetPrivateData{.self = program.device,
+                                                         .objectType = VK_OBJECT_TYPE_BUFFER,
+                                                         .objectHandle = object,
+                                                         .privateDataSlot = slot,
+                                                         .data = 42});
+    };
+    for (; next <= 1000; ++next) ASSERT_EQ(set(next), VK_SUCCESS);
+    EXPECT_GE(paid(), 1000 * cost::kPrivateValue);
+    spend_all_but(1);
+    for (; next <= 3000; ++next)
+        if (set(next) != VK_SUCCESS) break;
+    EXPECT_LE(next, 2000U) << "More than what was paid for ahead.";
+    EXPECT_EQ(set(next), VK_ERROR_OUT_OF_HOST_MEMORY);
+    EXPECT_EQ(set(1), VK_SUCCESS) << "What has a value takes no room.";
+    const uint64_t before = used();
+    program.call(guest::vkDestroyPrivateDataSlot{.self = program.device, .privateDataSlot = slot});
+    EXPECT_LE(used(), before - 1000 * cost::kPrivateValue);
+}
+
 TEST_F(Costs, ObjectsWithoutNumbers_ArePaidForToo) {
     EXPECT_GE(used(), HandleTable::kObjectBytes * program.session->table().live());
     spend_all_but(1);  // what the table has taken lasts for a while
