@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gfxstream/vulkan/image_plan.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "gfxstream/vulkan/chain.h"
@@ -57,10 +58,13 @@ VkResult look_at_limits(const InstanceFunctions& vk, VkPhysicalDevice physical,
         physical, info.format, info.imageType, tiling, info.usage, info.flags, &limits);
     if (result != VK_SUCCESS) return result;
     const auto fits = [](uint32_t number, uint32_t most) { return number != 0 && number <= most; };
+    // Down to a level of one texel.
+    const auto whole_chain = static_cast<uint32_t>(
+        std::bit_width(std::max({info.extent.width, info.extent.height, info.extent.depth})));
     return fits(info.extent.width, limits.maxExtent.width) &&
                    fits(info.extent.height, limits.maxExtent.height) &&
                    fits(info.extent.depth, limits.maxExtent.depth) &&
-                   fits(info.mipLevels, limits.maxMipLevels) &&
+                   fits(info.mipLevels, std::min(limits.maxMipLevels, whole_chain)) &&
                    fits(info.arrayLayers, limits.maxArrayLayers) &&
                    std::has_single_bit(static_cast<uint32_t>(info.samples)) &&
                    (info.samples & limits.sampleCounts) != 0

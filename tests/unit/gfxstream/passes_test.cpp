@@ -249,9 +249,16 @@ TEST_F(Passes, ImagesAreWithinTheLimitsOfTheDriver) {
         (void)answer.handle<VkImage>();
         return answer.result() == VK_SUCCESS;
     };
-    for (const uint32_t levels : {0U, 1U, 15U, 16U, 200U, ~0U})
+    for (const uint32_t levels : {0U, 1U, 5U, 6U, 15U, 16U, 200U, ~0U}) {
         EXPECT_EQ(makes([&](VkImageCreateInfo& info) { info.mipLevels = levels; }),
+                  levels >= 1 && levels <= 5)
+            << "The fifth is of one texel.";
+        EXPECT_EQ(makes([&](VkImageCreateInfo& info) {
+                      info.extent.width = 16384;
+                      info.mipLevels = levels;
+                  }),
                   levels >= 1 && levels <= 15);
+    }
     for (const uint32_t layers : {0U, 2048U, 2049U, ~0U})
         EXPECT_EQ(makes([&](VkImageCreateInfo& info) { info.arrayLayers = layers; }),
                   layers == 2048);
