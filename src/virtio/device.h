@@ -22,6 +22,9 @@ class DeviceHost {
     virtual void queue_interrupt(uint16_t queue) = 0;
     /// The configuration space has changed (5.7.5: events_read).
     virtual void config_interrupt() = 0;
+    /// The driver broke the rules of the queue, which is served no more until a reset: once for
+    /// each time (2.1, DEVICE_NEEDS_RESET).
+    virtual void queue_broken(uint16_t queue) = 0;
 };
 
 /// A virtio device as a transport drives it. Device thread. Destroying it ends the guest's state.

@@ -89,7 +89,7 @@ Processor::Served Processor::serve(uint16_t index) {
         if (!popped) {
             recycle(command);
             log_.error("Queue {}: {}", index, popped.error().message);
-            parts_.host.config_interrupt();  // the transport shows DEVICE_NEEDS_RESET
+            parts_.host.queue_broken(index);
             break;
         }
         if (!*popped) {

@@ -365,11 +365,6 @@ void VirtioPci::serve(QueueMask queues) {
         virtio::Virtqueue& queue = device_->queues()[i];
         if (!queue.enabled() || queue.broken()) continue;
         device_->process_queue(i);
-        if (queue.broken()) {
-            log_.warn("Queue {} broke the rules of virtqueues; the driver must reset the device.",
-                      i);
-            needs_reset();
-        }
     }
 }
 
@@ -392,6 +387,11 @@ void VirtioPci::reset(std::move_only_function<void()> done) {
 
 void VirtioPci::queue_interrupt(uint16_t queue) {
     if (queue < kMaxQueues) interrupt(queues_[queue].vector, kIsrQueue);
+}
+
+void VirtioPci::queue_broken(uint16_t queue) {
+    log_.warn("Queue {} broke the rules of virtqueues; the driver must reset the device.", queue);
+    needs_reset();
 }
 
 void VirtioPci::config_interrupt() {

@@ -48,6 +48,7 @@ class VirtioPci : public virtio::DeviceHost {
 
     void queue_interrupt(uint16_t queue) override;
     void config_interrupt() override;
+    void queue_broken(uint16_t queue) override;
 
   private:
     struct Field;

@@ -193,6 +193,10 @@ void Session::config_interrupt() {
     send_config_change();
 }
 
+void Session::queue_broken(uint16_t queue) {
+    if (vrings_) vrings_->report_error(queue);
+}
+
 void Session::send_config_change() {
     // "Suspended device state": no messages while all rings are stopped.
     if (!config_changed_ || !vrings_ || !vrings_->any_started() || !channel_.attached() ||

@@ -55,6 +55,7 @@ class Session : private virtio::DeviceHost {
     // virtio::DeviceHost
     void queue_interrupt(uint16_t queue) override;
     void config_interrupt() override;
+    void queue_broken(uint16_t queue) override;
 
     void on_events(uint32_t events);
     [[nodiscard]] Result<void> receive();

@@ -211,7 +211,6 @@ void Vrings::start_if_ready(uint16_t index) {
     }
     log_.debug("Ring {} of {} entries starts at entry {}.", index, ring.size, ring.base);
     ring.running = true;
-    ring.told_broken = false;
     // "Back-ends should not rely on receiving a kick after SET_VRING_KICK."
     process(index);
 }
@@ -281,15 +280,15 @@ void Vrings::on_kick(uint16_t index, uint32_t events) {
 }
 
 void Vrings::process(uint16_t index) {
-    if (holds_ != 0) return;
-    process_(index);
-    Ring& ring = rings_[index];
-    if (!queues_[index].broken() || std::exchange(ring.told_broken, true)) return;
-    if (ring.error) signal_event(ring.error.get());
+    if (holds_ == 0) process_(index);
 }
 
 void Vrings::interrupt(uint16_t index) {
     if (rings_[index].call) signal_event(rings_[index].call.get());
+}
+
+void Vrings::report_error(uint16_t index) {
+    if (rings_[index].error) signal_event(rings_[index].error.get());
 }
 
 }  // namespace swede::vhost_user

@@ -60,6 +60,8 @@ class Vrings {
     void reset();
 
     void interrupt(uint16_t index);
+    /// Signals the ring's error fd, if it has one.
+    void report_error(uint16_t index);
     [[nodiscard]] bool running(uint16_t index) const { return rings_[index].running; }
     [[nodiscard]] bool any_started() const;
 
@@ -75,7 +77,6 @@ class Vrings {
         EventLoop::Watch watch;  ///< of `kick`, which it must not outlive
         bool enabled = false;
         bool running = false;
-        bool told_broken = false;
     };
     /// Where a ring lies in guest memory.
     struct Placement {

@@ -57,7 +57,10 @@ class RecordingDevice final : public virtio::Device {
     void process_queue(uint16_t queue) override {
         processed.push_back(queue);
         virtio::Chain chain;
-        while (queues_[queue].pop(chain).value_or(false)) (void)queues_[queue].push(chain.head, 0);
+        Result<bool> popped;
+        while ((popped = queues_[queue].pop(chain)) && *popped)
+            (void)queues_[queue].push(chain.head, 0);
+        if (!popped && host != nullptr) host->queue_broken(queue);
     }
     void reset(std::move_only_function<void()> done) override {
         ++resets;
@@ -71,6 +74,7 @@ class RecordingDevice final : public virtio::Device {
     std::vector<uint64_t> taken;
     std::vector<std::pair<uint32_t, size_t>> config_writes;
     std::vector<uint16_t> processed;
+    virtio::DeviceHost* host = nullptr;
     int resets = 0;
     bool holds_resets = false;
     std::vector<std::move_only_function<void()>> held;
@@ -81,7 +85,10 @@ class RecordingDevice final : public virtio::Device {
 
 class VirtioPciTest : public ::testing::Test {
   protected:
-    VirtioPciTest() { registers.attach(device); }
+    VirtioPciTest() {
+        device.host = &registers;
+        registers.attach(device);
+    }
     ~VirtioPciTest() override { registers.detach(); }
 
     template <typename T>

@@ -75,6 +75,7 @@ class RecordingHost final : public virtio::DeviceHost {
   public:
     std::array<size_t, 2> interrupts{};
     size_t config_interrupts = 0;
+    std::vector<uint16_t> broken;
     std::function<void()> on_interrupt = [] {};
 
     void queue_interrupt(uint16_t queue) override {
@@ -82,6 +83,7 @@ class RecordingHost final : public virtio::DeviceHost {
         on_interrupt();
     }
     void config_interrupt() override { ++config_interrupts; }
+    void queue_broken(uint16_t queue) override { broken.push_back(queue); }
 };
 
 /// A device on a loop that the test turns, and a driver's two queues.
