@@ -49,6 +49,14 @@ bool aligned(const void* pointer, uintptr_t to) {
 
 }  // namespace
 
+void Chain::keep_writable(uint64_t bytes) {
+    size_t count = 0;
+    for (uint64_t kept = 0; kept < bytes && count < writable.size(); ++count)
+        kept += writable[count].size;
+    writable.resize(count);
+    writable.shrink_to_fit();
+}
+
 Result<void> Virtqueue::set_size(uint16_t size) {
     if (!std::has_single_bit(size) || size > kMaxSize)
         return fail(ErrorCode::kInvalidParameter,

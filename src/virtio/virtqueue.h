@@ -25,6 +25,10 @@ struct Chain {
     std::vector<GuestRange> writable;  ///< for the device: the response
     uint64_t readable_size = 0;        ///< bytes
     uint64_t writable_size = 0;        ///< bytes
+
+    /// Forgets the ranges behind the first `bytes` of the response, with their memory.
+    /// writable_size stays what the driver offered.
+    void keep_writable(uint64_t bytes);
 };
 
 /// A split virtqueue (virtio 1.3, 2.7) with INDIRECT_DESC and EVENT_IDX, up to 1024 entries. Both

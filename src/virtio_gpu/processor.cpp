@@ -259,7 +259,11 @@ void Processor::finish(Command& command, Result<void> result) {
         result && command.info->fence_of_renderer &&
         gpu().create_fence({ticket, header.fence_id, header.ctx_id, ring_of(command)});
     if (!command.renderer_fence) timelines_.complete(ticket);
-    if (tickets_.contains(ticket)) retain(command);  // else it is answered and gone
+    if (!tickets_.contains(ticket)) return;  // it is answered and gone
+    // What is not paid for any more is no longer than the answer.
+    if (command.chain.writable.size() > kSmallChain)
+        command.chain.keep_writable(command.response.size());
+    retain(command);
 }
 
 void Processor::fence_done(uint64_t ticket) {

@@ -96,6 +96,22 @@ TEST_P(EveryKindOfQueue, ChainOfManyRanges_IsOneRequest) {
     EXPECT_EQ(driver->take_used()->response, to_bytes("HELLO"));
 }
 
+TEST(Chain, KeepsTheRangesOfItsResponse) {
+    for (const auto& [bytes, ranges] : {std::pair{0, 0}, {1, 1}, {3, 1}, {4, 2}, {9, 3}, {99, 3}}) {
+        Chain chain;
+        chain.writable = {{0x1000, 3}, {0x2000, 5}, {0x3000, 7}};
+        chain.writable.reserve(4096);
+        chain.writable_size = 15;
+        chain.keep_writable(static_cast<uint64_t>(bytes));
+        ASSERT_EQ(chain.writable.size(), static_cast<size_t>(ranges));
+        EXPECT_LE(chain.writable.capacity(), 3U);
+        EXPECT_EQ(chain.writable_size, 15U);
+        if (!chain.writable.empty()) {
+            EXPECT_EQ(chain.writable.back().address, 0x1000U * chain.writable.size());
+        }
+    }
+}
+
 TEST_P(EveryKindOfQueue, LongResponse_IsCutToTheRoom) {
     ASSERT_TRUE(driver->add_request(to_bytes("?"), 4));
     ASSERT_TRUE(driver->add_request(to_bytes("?"), 0));

@@ -65,6 +65,25 @@ TEST_F(Fences, AFencedSubmitIsAnsweredWhenTheRendererReachesIt) {
     EXPECT_EQ(gpu.device->census().pending_commands, 0u);
 }
 
+// What is kept of its chain while the fence is awaited is no more than the answer's place.
+TEST_F(Fences, ALongChainsAnswerIsWrittenWhenItsFenceIsReached) {
+    const auto bytes =
+        Harness::request({.type = kCmdSubmit3d, .flags = kFlagFence, .fence_id = 77, .ctx_id = 1},
+                         CmdSubmit{4, 0}, uint32_t{0});
+    const uint64_t from = gpu.guest.allocate(bytes.size());
+    gpu.guest.fill(from, bytes);
+    const virtio::GuestRange readable{from, static_cast<uint32_t>(bytes.size())};
+    const uint64_t to = gpu.guest.allocate(2 * 3000);
+    std::vector<virtio::GuestRange> writable;
+    for (uint64_t i = 0; i < 3000; ++i) writable.push_back({to + 2 * i, 1});
+    const auto head = gpu.control->add_buffer(std::span(&readable, 1), writable);
+    ASSERT_TRUE(head);
+    gpu.run();
+    EXPECT_FALSE(gpu.answer(*head));
+    reach(0);
+    expect_answered(*head, kRespOkNodata, 77);
+}
+
 TEST_F(Fences, CompleteInOrderOnTheirTimeline) {
     const uint16_t first = gpu.submit(1, 10, 0);
     const uint16_t second = gpu.submit(1, 11, 0);
