@@ -155,8 +155,7 @@ TEST(CppHeader, EndLeavesNothing) {
         EXPECT_TRUE(is_error(gpu.unref(1), std::errc::invalid_argument));
     }
     EXPECT_EQ(swede::testing::open_fds(), fds);
-    // One that has ended is listed a moment longer.
-    while (swede::testing::threads() > threads) std::this_thread::yield();
+    EXPECT_TRUE(swede::testing::threads_come_down_to(threads));
 }
 
 TEST(CppHeader, CallbackMayEndItsGpu) {

@@ -15,14 +15,7 @@ using testing::Heard;
 using testing::InstanceFixture;
 using Ids = std::vector<uint64_t>;
 
-class Fences : public InstanceFixture {
-  protected:
-    /// Until there are no more than that. One that has ended is listed a moment longer; so may one
-    /// of the test before be, when this one counts.
-    static void wait_for_threads(size_t count) {
-        while (swede::testing::threads() > count) std::this_thread::yield();
-    }
-};
+class Fences : public InstanceFixture {};
 
 TEST_F(Fences, Of2dAreReachedInsideTheCall) {
     make_2d();
@@ -221,7 +214,7 @@ TEST_F(Fences, CallbackMayFinish) {
     };
     request_of_factory.sink->fence_done(renderer->fences.front().ticket);
     heard.wait_for_fences(3);
-    wait_for_threads(before);  // the one that called back
+    EXPECT_TRUE(swede::testing::threads_come_down_to(before));  // the one that called back
     EXPECT_EQ(heard.fence_ids(), (Ids{1, 2, 3}));
 }
 
@@ -286,7 +279,7 @@ TEST_F(Fences, FinishWaitsForACallbackOfAnotherThread) {
     while (!inside) std::this_thread::yield();
     EXPECT_TRUE(instance->finish());
     EXPECT_TRUE(done);
-    wait_for_threads(before);
+    EXPECT_TRUE(swede::testing::threads_come_down_to(before));
 }
 
 TEST_F(Fences, FinishWaitsForACallbackOfAnotherCall) {
