@@ -47,13 +47,18 @@ bool aligned(const void* pointer, uintptr_t to) {
     return reinterpret_cast<uintptr_t>(pointer) % to == 0;
 }
 
+/// Those that hold the first `bytes`.
+std::span<const GuestRange> first_of(std::span<const GuestRange> ranges, uint64_t bytes) {
+    size_t count = 0;
+    for (uint64_t held = 0; held < bytes && count < ranges.size(); ++count)
+        held += ranges[count].size;
+    return ranges.first(count);
+}
+
 }  // namespace
 
 void Chain::keep_writable(uint64_t bytes) {
-    size_t count = 0;
-    for (uint64_t kept = 0; kept < bytes && count < writable.size(); ++count)
-        kept += writable[count].size;
-    writable.resize(count);
+    writable.resize(first_of(writable, bytes).size());
     writable.shrink_to_fit();
 }
 
@@ -290,7 +295,8 @@ Result<uint32_t> Virtqueue::write(std::span<const GuestRange> writable,
     return written;
 }
 
-Result<void> Virtqueue::push(uint16_t head, uint32_t written) {
+/// The chain is not out any more.
+Result<void> Virtqueue::take_back(uint16_t head) {
     if (head >= size_ || !out_[head])
         return fail(ErrorCode::kInvalidParameter,
                     "Chain {} is not out, so it cannot be given back.", head);
@@ -298,11 +304,37 @@ Result<void> Virtqueue::push(uint16_t head, uint32_t written) {
     --out_count_;
     if (broken_)
         return fail(ErrorCode::kProtocol, "The queue is broken; chain {} is not given back.", head);
+    return {};
+}
+
+Result<void> Virtqueue::push(uint16_t head, uint32_t written) {
+    SWEDE_TRY(take_back(head));
     if (rings_present())
         publish(head, written);
     else
-        parked_.push_back({head, written});
+        parked_.push_back({.head = head, .written = written, .writable = {}, .response = {}});
     return {};
+}
+
+Result<void> Virtqueue::answer(const Chain& chain, std::span<const std::byte> response) {
+    SWEDE_TRY(take_back(chain.head));
+    if (rings_present()) {
+        write_and_publish(chain.head, chain.writable, response);
+        return {};
+    }
+    const auto writable = first_of(chain.writable, response.size());
+    parked_.push_back({.head = chain.head,
+                       .written = 0,
+                       .writable = {writable.begin(), writable.end()},
+                       .response = {response.begin(), response.end()}});
+    return {};
+}
+
+void Virtqueue::write_and_publish(uint16_t head, std::span<const GuestRange> writable,
+                                  std::span<const std::byte> response) {
+    const Result<uint32_t> written = write(writable, response);
+    if (!written) log_.warn("Chain {} gets no response: {}", head, written.error().message);
+    publish(head, written.value_or(0));
 }
 
 /// Writes one used entry, then the index. Our own index counts, never the one in the ring: a driver
@@ -317,7 +349,12 @@ void Virtqueue::publish(uint16_t head, uint32_t written) {
 }
 
 void Virtqueue::unpark() {
-    for (const Parked& parked : parked_) publish(parked.head, parked.written);
+    for (const Parked& parked : parked_) {
+        if (parked.response.empty())
+            publish(parked.head, parked.written);
+        else
+            write_and_publish(parked.head, parked.writable, parked.response);
+    }
     parked_.clear();
 }
 

@@ -84,6 +84,9 @@ class Virtqueue {
     /// Gives a chain back with `written` bytes of response. Fails for a chain that is not out, so
     /// none completes twice.
     [[nodiscard]] Result<void> push(uint16_t head, uint32_t written);
+    /// Both: writes a response and gives the chain back, without one if its place has gone. What is
+    /// kept for later touches no memory before: another system may have been started there.
+    [[nodiscard]] Result<void> answer(const Chain& chain, std::span<const std::byte> response);
     /// Whether the driver wants an interrupt for what was pushed since the last call
     /// (2.7.7, 2.7.10).
     [[nodiscard]] bool take_interrupt();
@@ -103,12 +106,17 @@ class Virtqueue {
         std::byte* used = nullptr;
     };
     struct Parked {
-        uint16_t head;
-        uint32_t written;  ///< bytes
+        uint16_t head = 0;
+        uint32_t written = 0;              ///< bytes, of what is written already
+        std::vector<GuestRange> writable;  ///< where `response` is to be written
+        std::vector<std::byte> response;
     };
 
     [[nodiscard]] Result<Rings> find_rings() const;
     [[nodiscard]] bool rings_present();
+    [[nodiscard]] Result<void> take_back(uint16_t head);
+    void write_and_publish(uint16_t head, std::span<const GuestRange> writable,
+                           std::span<const std::byte> response);
     void publish(uint16_t head, uint32_t written);
     void unpark();
     void arm();

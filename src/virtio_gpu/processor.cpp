@@ -124,7 +124,7 @@ void Processor::dispatch(Command& command) {
         !header) {
         log_.warn("Queue {}: a chain without a command header. {}", command.queue,
                   header.error().message);
-        return give_back(command, 0);
+        return give_back(command, {});
     }
     command.info = find_command(command.header.type);
     if (log_.enabled(log::Level::debug))
@@ -134,7 +134,7 @@ void Processor::dispatch(Command& command) {
     if (command.queue == wire::kControlQueue && chain.writable_size < sizeof(ControlHeader)) {
         log_.warn("{} leaves {} bytes for a response, which has {} at least.", name_of(command),
                   chain.writable_size, sizeof(ControlHeader));
-        return give_back(command, 0);
+        return give_back(command, {});
     }
     accept_fence(command);
     if (Result<void> read = read_request(command); !read) return finish(command, std::move(read));
@@ -291,21 +291,14 @@ void Processor::answer(Command& command) {
         header.ring_idx = request.ring_idx;
         std::memcpy(command.response.data(), &header, sizeof(header));
     }
-    uint32_t written = 0;
-    if (command.chain.writable_size >= sizeof(header)) {
-        const Result<uint32_t> result =
-            parts_.queues[command.queue].write(command.chain.writable, command.response);
-        if (result)
-            written = *result;
-        else
-            log_.warn("{} gets no response: {}", name_of(command), result.error().message);
-    }
-    give_back(command, written);
+    const bool has_room = command.chain.writable_size >= sizeof(header);
+    give_back(command, has_room ? std::span<const std::byte>(command.response)
+                                : std::span<const std::byte>());
 }
 
-void Processor::give_back(Command& command, uint32_t written) {
-    if (const auto pushed = parts_.queues[command.queue].push(command.chain.head, written); !pushed)
-        log_.warn("{}", pushed.error().message);
+void Processor::give_back(Command& command, std::span<const std::byte> response) {
+    const auto given = parts_.queues[command.queue].answer(command.chain, response);
+    if (!given) log_.warn("{}", given.error().message);
     recycle(command);
 }
 

@@ -124,7 +124,7 @@ class Processor {
     void retired(uint64_t ticket);
     void retain(Command& command);
     void answer(Command& command);
-    void give_back(Command& command, uint32_t written);
+    void give_back(Command& command, std::span<const std::byte> response);
     void recycle(Command& command);
     [[nodiscard]] uint32_t queue_share(uint32_t divisor) const;
     [[nodiscard]] uint32_t share_limit() const;

@@ -239,6 +239,45 @@ TEST_P(EveryKindOfQueue, Reset_StartsFromTheBeginning) {
     EXPECT_EQ(read_request(queue, pop()).value(), to_bytes("again"));
 }
 
+TEST_P(EveryKindOfQueue, AnswersWhileDisabled_AreWrittenOnEnable) {
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(driver->add_request(to_bytes("x"), 4));
+    const Chain first = pop();
+    const Chain second = pop();
+    const Chain third = pop();
+    const auto before = guest.bytes(first.writable[0].address, 4);
+    const std::vector<std::byte> was(before.begin(), before.end());
+    ASSERT_TRUE(queue.answer(third, to_bytes("three")));
+    EXPECT_EQ(driver->take_used()->response, to_bytes("thre"));
+
+    queue.disable();
+    ASSERT_TRUE(queue.answer(first, to_bytes("one")));
+    ASSERT_TRUE(queue.answer(second, {}));
+    EXPECT_FALSE(queue.answer(first, to_bytes("one"))) << "once only";
+    const auto after = guest.bytes(first.writable[0].address, 4);
+    EXPECT_TRUE(std::ranges::equal(after, was)) << "The memory may be another system's by now.";
+    ASSERT_TRUE(queue.enable(std::get<0>(GetParam())));
+    EXPECT_TRUE(queue.take_interrupt());
+    const auto used = driver->take_used();
+    ASSERT_TRUE(used);
+    EXPECT_EQ(used->head, first.head);
+    EXPECT_EQ(used->response, to_bytes("one"));
+    EXPECT_EQ(driver->take_used()->response, to_bytes(""));
+}
+
+TEST_P(EveryKindOfQueue, AnswersWhileDisabled_AreForgottenAtAReset) {
+    ASSERT_TRUE(driver->add_request(to_bytes("x"), 4));
+    const Chain chain = pop();
+    queue.disable();
+    ASSERT_TRUE(queue.answer(chain, to_bytes("one")));
+    queue.reset();
+    const auto found = guest.bytes(chain.writable[0].address, 4);
+    const std::vector<std::byte> was(found.begin(), found.end());
+    driver->attach();
+    const auto now = guest.bytes(chain.writable[0].address, 4);
+    EXPECT_TRUE(std::ranges::equal(now, was));
+    EXPECT_FALSE(driver->take_used());
+}
+
 // A paused VM (vhost-user's GET_VRING_BASE), and a VMM that takes RAM away and puts it back.
 TEST_P(EveryKindOfQueue, ChainsPushedWhileDisabled_AreGivenBackOnEnable) {
     const bool event_idx = std::get<0>(GetParam());
