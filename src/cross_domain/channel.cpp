@@ -253,13 +253,25 @@ void Channel::ask_for_message(uint64_t ticket) {
         if (taken) asking_.push_back(ticket);
     }
     if (!taken) return sink_->fence_done(ticket);
+    serve_and_listen();
+}
+
+void Channel::set_paused(bool paused) {
+    {
+        const std::scoped_lock lock(mutex_);
+        paused_ = paused;
+    }
+    if (!paused) serve_and_listen();
+}
+
+void Channel::serve_and_listen() {
     static_cast<void>(serve());
     const std::scoped_lock lock(mutex_);
     update_interest();
 }
 
 std::optional<uint64_t> Channel::deliver() {
-    if (asking_.empty() || !next_message()) return std::nullopt;
+    if (asking_.empty() || paused_ || !next_message()) return std::nullopt;
     const uint64_t ticket = asking_.front();
     asking_.erase(asking_.begin());
     return ticket;

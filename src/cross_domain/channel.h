@@ -52,6 +52,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
     /// A fence of the channel ring: done once a message is in the ring.
     void ask_for_message(uint64_t ticket);
+    /// While it is paused, fences wait and the ring is left alone.
+    void set_paused(bool paused);
     /// `bytes` may be empty only without files.
     [[nodiscard]] Result<void> send(std::span<const std::byte> bytes,
                                     std::vector<OutgoingFile>& files);
@@ -115,6 +117,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     void drop_pipe(uint32_t id);
     /// Delivers what there is to the fences that ask, outside the lock. False: nothing.
     bool serve();
+    void serve_and_listen();
 
     const rutabaga::ContextId context_;
     Reactor& reactor_;
@@ -123,6 +126,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
     std::mutex mutex_;  ///< guards all below; held for bounded work only
     bool closed_ = false;
+    bool paused_ = false;
     Dialect dialect_;
     std::shared_ptr<Backing> ring_;
     Items items_;

@@ -40,6 +40,7 @@ class Context {
     /// Commands one after the other; those before one that fails are executed.
     [[nodiscard]] Result<void> submit(std::span<const std::byte> commands);
     void create_fence(const rutabaga::Fence& fence);
+    void set_paused(bool paused) { channel_->set_paused(paused); }
     [[nodiscard]] Result<HostBlob::Adopted> create_blob(const rutabaga::BlobRequest& request);
 
   private:

@@ -87,8 +87,9 @@ Completion<> CrossDomainRenderer::later(Function function) {
 
 void CrossDomainRenderer::create_context(ContextId id, const rutabaga::ContextInfo&,
                                          Completion<> done) {
-    contexts_.insert_or_assign(id,
-                               std::make_unique<Context>(id, options_, *reactor_, sink_, budget_));
+    auto made = std::make_unique<Context>(id, options_, *reactor_, sink_, budget_);
+    made->set_paused(paused_);
+    contexts_.insert_or_assign(id, std::move(made));
     done({});
 }
 
@@ -156,6 +157,11 @@ void CrossDomainRenderer::create_fence(const rutabaga::Fence& fence) {
         context->create_fence(fence);
     else
         sink_->fence_done(fence.ticket);
+}
+
+void CrossDomainRenderer::set_paused(bool paused) {
+    paused_ = paused;
+    for (const auto& [id, context] : contexts_) context->set_paused(paused);
 }
 
 // --- resources ---

@@ -60,6 +60,7 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
     [[nodiscard]] Result<void> submit(rutabaga::ContextId context, std::optional<uint8_t> ring,
                                       std::span<const std::byte> commands) override;
     void create_fence(const rutabaga::Fence& fence) override;
+    void set_paused(bool paused) override;
     void reset(rutabaga::Completion<> done) override;
 
   private:
@@ -87,6 +88,7 @@ class CrossDomainRenderer final : public rutabaga::Renderer {
     const std::shared_ptr<rutabaga::CompletionSink> sink_;
     const std::shared_ptr<Budget> budget_;
     rutabaga::Capset capset_;
+    bool paused_ = false;
     std::unordered_map<rutabaga::ContextId, std::unique_ptr<Context>> contexts_;
     std::unordered_map<rutabaga::ResourceId, std::shared_ptr<HostBlob>> blobs_;
     /// True once the copies that are out shall end, and no answer come.

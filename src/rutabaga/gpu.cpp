@@ -237,6 +237,10 @@ void Gpu::settle_detaches(Completion<> done) {
         }));
 }
 
+void Gpu::set_paused(bool paused) {
+    for (const auto& renderer : renderers_) renderer->set_paused(paused);
+}
+
 void Gpu::reset(Completion<> done) {
     epoch_ = std::make_shared<Epoch>();  // answers to earlier calls change nothing any more
     for (const auto& [id, resource] : resources_) drop_backing(*resource);

@@ -124,6 +124,8 @@ class Gpu {
     void place_blob(ResourceId resource, const WindowRange& range, Completion<> done);
     void displace_blob(ResourceId resource, Completion<> done);
 
+    /// See Renderer. Lasts through a reset.
+    void set_paused(bool paused);
     /// Everything of the guest is gone when it answers: within a second and a bit.
     void reset(Completion<> done);
 

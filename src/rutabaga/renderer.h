@@ -140,6 +140,10 @@ class Renderer {
     /// Reports fence_done(ticket) once all that was submitted before on this timeline is complete.
     virtual void create_fence(const Fence& fence) = 0;
 
+    /// While the guest stands still, nothing goes into its memory that no command of its has begun:
+    /// another system may be started there.
+    virtual void set_paused(bool /*paused*/) {}
+
     /// Forgets all contexts and resources of the guest. Answers within a second, whatever runs:
     /// what does not end is left behind with its old memory (decision 8).
     virtual void reset(Completion<> done) = 0;

@@ -46,6 +46,10 @@ class Device {
     /// without blocking.
     virtual void process_queue(uint16_t queue) = 0;
 
+    /// The VMM has stopped all queues, or started one again: in between the device does not write
+    /// to guest memory by itself (vhost-user, "Suspended device state").
+    virtual void set_paused(bool paused) = 0;
+
     /// Back to the state at start (decision 12): queues disabled, nothing of the guest left. `done`
     /// runs on the device thread when a renderer, if any, has let go: at once, or within a second.
     virtual void reset(std::move_only_function<void()> done) = 0;

@@ -65,6 +65,7 @@ class GpuDeviceImpl final : public GpuDevice, private CompletionQueue::Receiver 
     void read_config(uint32_t offset, std::span<std::byte> to) override;
     void write_config(uint32_t offset, std::span<const std::byte> from) override;
     void process_queue(uint16_t queue) override;
+    void set_paused(bool paused) override { gpu_->set_paused(paused); }
     void reset(std::move_only_function<void()> done) override;
 
     [[nodiscard]] Result<void> set_output(uint32_t scanout, const OutputSize& size) override;

@@ -46,9 +46,14 @@ class Guest {
             case 3:
                 world_.poll();
                 break;
-            case 4:
-                world_.fence(input_.ConsumeIntegral<uint8_t>());
+            case 4: {  // of some ring; the last two stand for the VMM's stop and start
+                const auto ring = input_.ConsumeIntegral<uint8_t>();
+                if (ring < 0xfe)
+                    world_.fence(ring);
+                else
+                    world_.set_paused(ring == 0xff);
                 break;
+            }
             case 5:
                 world_.create_blob(resource(), input_.ConsumeIntegralInRange<uint64_t>(0, 9),
                                    input_.ConsumeIntegralInRange<uint64_t>(0, 8 * kPageSize));

@@ -169,6 +169,7 @@ class CrossDomainWorld {
         require(submit(std::as_bytes(std::span(command))));
         return fence(kChannelRing);
     }
+    void set_paused(bool paused) { renderer_->set_paused(paused); }
     uint64_t fence(uint8_t ring) {
         const uint64_t ticket = next_ticket_++;
         sink_->add(ticket);

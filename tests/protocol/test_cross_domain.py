@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import tempfile
+import time
 
 import pytest
 
@@ -62,6 +63,21 @@ def test_a_poll_waits_while_the_console_goes_on(front_end, guest):
         gpu.create_2d(5000 + resource, 16, 16)
     assert not guest.is_reached(asked), "nothing was said yet"
     guest.compositor.sendall(b"now")
+    guest.wait(asked)
+    assert guest.message().data == b"now"
+
+
+def test_nothing_comes_while_the_rings_are_stopped(front_end, guest):
+    """QEMU stops them when a guest is paused, and when it is booted again: its memory is another
+    system's then."""
+    asked = guest.ask()
+    bases = [front_end.stop_ring(index) for index in range(2)]
+    before = bytes(front_end.ram.memory)
+    guest.compositor.sendall(b"now")
+    time.sleep(0.2)  # for what must not come
+    assert bytes(front_end.ram.memory) == before
+    for index, (queue, base) in enumerate(zip(front_end.queues, bases)):
+        front_end.start_ring(index, queue, base)
     guest.wait(asked)
     assert guest.message().data == b"now"
 

@@ -253,6 +253,7 @@ Result<void> Session::set_vring_base() {
 Result<void> Session::get_vring_base() {
     const auto state = SWEDE_TRY(payload().read<VringState>());
     const uint16_t base = SWEDE_TRY(vrings_->stop(state.index));
+    if (!vrings_->any_started()) device_->set_paused(true);
     return reply_with(Request::kGetVringBase, VringState{state.index, base});
 }
 
@@ -278,6 +279,7 @@ Result<void> Session::set_vring_kick() {
     if (message_.fds.empty())
         return fail(ErrorCode::kUnsupported, "Ring {} has no kick fd; polling is not done.", index);
     SWEDE_TRY(vrings_->set_kick(index, first_file()));
+    device_->set_paused(false);
     send_config_change();
     return {};
 }

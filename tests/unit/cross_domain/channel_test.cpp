@@ -43,6 +43,32 @@ TEST_F(ChannelTest, NothingComesThatNoFenceAsksFor) {
     EXPECT_EQ(text_of(next_message().bytes), "two");
 }
 
+// A VMM has stopped it; after a reboot, another system is in its memory.
+TEST_F(ChannelTest, NothingComesWhileTheGuestStandsStill) {
+    connect();
+    say("one");
+    EXPECT_EQ(text_of(next_message().bytes), "one");
+    const uint64_t asked = poll();
+    renderer->set_paused(true);
+    say("two");
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_FALSE(is_done(asked));
+    EXPECT_EQ(text_of(read_ring(ring_pages).bytes), "one");
+    renderer->set_paused(false);
+    ASSERT_TRUE(wait_fence(asked));
+    EXPECT_EQ(text_of(read_ring(ring_pages).bytes), "two");
+
+    const uint64_t again = poll();
+    renderer->set_paused(true);
+    compositor.reset();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_FALSE(is_done(again));
+    EXPECT_FALSE(is_end(read_ring(ring_pages)));
+    renderer->set_paused(false);
+    ASSERT_TRUE(wait_fence(again));
+    EXPECT_TRUE(is_end(read_ring(ring_pages)));
+}
+
 TEST_F(ChannelTest, ALongStreamArrivesInOrder) {
     connect();
     std::string text(300'000, '\0');

@@ -62,6 +62,7 @@ class RecordingDevice final : public virtio::Device {
             (void)queues_[queue].push(chain.head, 0);
         if (!popped && host != nullptr) host->queue_broken(queue);
     }
+    void set_paused(bool) override {}
     void reset(std::move_only_function<void()> done) override {
         ++resets;
         for (virtio::Virtqueue& queue : queues_) queue.reset();
