@@ -251,6 +251,8 @@ void Channel::ask_for_message(uint64_t ticket) {
         // Without a ring there is nothing to wait for: the fence must not stay out for ever.
         taken = !closed_ && ring_;
         if (taken) asking_.push_back(ticket);
+        // The guests that we know ask for one at a time.
+        if (asking_.size() > kMostAsking) end_locked("the guest asks for too many messages");
     }
     if (!taken) return sink_->fence_done(ticket);
     serve_and_listen();

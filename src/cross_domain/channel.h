@@ -50,8 +50,10 @@ class Channel : public std::enable_shared_from_this<Channel> {
     void refuse() { end("there is no connection"); }
     void set_dialect(const Dialect& dialect);
 
-    /// A fence of the channel ring: done once a message is in the ring.
+    /// A fence of the channel ring: done once a message is in the ring. More than kMostAsking are
+    /// the end of the channel, so that it holds less than an eighth of a queue of 64.
     void ask_for_message(uint64_t ticket);
+    static constexpr size_t kMostAsking = 7;
     /// While it is paused, fences wait and the ring is left alone.
     void set_paused(bool paused);
     /// `bytes` may be empty only without files.

@@ -69,6 +69,21 @@ TEST_F(ChannelTest, NothingComesWhileTheGuestStandsStill) {
     EXPECT_TRUE(is_end(read_ring(ring_pages)));
 }
 
+// A slot of the control queue is behind each of them.
+TEST_F(ChannelTest, TooManyQuestionsEndTheChannel) {
+    connect();
+    std::vector<uint64_t> asked;
+    for (size_t i = 0; i < Channel::kMostAsking; ++i) asked.push_back(poll());
+    say("one");
+    ASSERT_TRUE(wait_fence(asked.front()));
+    asked.push_back(poll());
+    EXPECT_FALSE(is_done(asked.back()));
+    asked.push_back(poll());
+    for (const uint64_t ticket : asked) EXPECT_TRUE(is_done(ticket));
+    EXPECT_TRUE(is_end(read_ring(ring_pages)));
+    EXPECT_TRUE(is_end(next_message()));
+}
+
 TEST_F(ChannelTest, ALongStreamArrivesInOrder) {
     connect();
     std::string text(300'000, '\0');
