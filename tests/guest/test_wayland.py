@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import numpy
 import pytest
@@ -80,6 +81,19 @@ def test_a_window_is_on_the_desktop_pixel_for_pixel(machine, sway):
 def test_frames_go_on(machine):
     output = machine.guest.check("swede_wayland frames 640 480 60", timeout=120)
     assert "SWEDE frames=60 per_second=" in output
+
+
+def test_frames_go_on_after_a_pause(machine):
+    """While a guest is paused QEMU has stopped all rings, and the compositor's messages wait."""
+    machine.guest.check("swede_wayland frames 640 480 200 > /tmp/frames 2>&1 &")
+    machine.guest.check("swede_wayland sync 1", timeout=60)
+    assert "SWEDE" not in machine.guest.run("cat /tmp/frames")[1], "it is still drawing"
+    for _ in range(3):
+        machine.guest.qmp.command("stop")
+        assert machine.guest.qmp.command("query-status")["status"] == "paused"
+        time.sleep(0.2)  # the frame that was drawn last is shown, and the next one asked for
+        machine.guest.qmp.command("cont")
+    wait_until(lambda: "SWEDE frames=200 " in machine.guest.run("cat /tmp/frames")[1], 120, "the last frame")
 
 
 @pytest.mark.parametrize("size", [11, 2 << 20])
