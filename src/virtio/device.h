@@ -46,7 +46,7 @@ class Device {
     /// without blocking.
     virtual void process_queue(uint16_t queue) = 0;
 
-    /// The VMM has stopped all queues, or started one again: in between the device does not write
+    /// The VMM has stopped all queues, or started one again: in between the device begins no write
     /// to guest memory by itself (vhost-user, "Suspended device state").
     virtual void set_paused(bool paused) = 0;
 
