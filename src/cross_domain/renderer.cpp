@@ -301,7 +301,11 @@ void CrossDomainRenderer::reset(Completion<> done) {
     cancelled_ = std::make_shared<std::atomic<bool>>(false);
     contexts_.clear();
     blobs_.clear();
-    when_closed(std::move(done));  // and so after the last piece that is copied
+    // A piece that is copied now posts the one that gives up, and answers, behind what is posted
+    // here: the answer of the reset is the last one that comes.
+    reactor_->post([&reactor = *reactor_, done = std::move(done)]() mutable {
+        reactor.post([done = std::move(done)]() mutable { done({}); });
+    });
 }
 
 }  // namespace swede::cross_domain

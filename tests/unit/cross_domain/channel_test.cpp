@@ -537,7 +537,10 @@ TEST_F(ChannelTest, FilesNoGuestKnowsAreCounted) {
         EXPECT_TRUE(all_closed());
         EXPECT_EQ(budget->used(BudgetKind::kFiles), i + 2u);
     }
-    say("e", {null.get()});  // until it is closed it is a file as well
+    // Until it is closed it is a file as well, and so one too many, unless the closer was faster.
+    say("d", {null.get()});
+    if (is_end(next_message())) return;
+    say("e", {null.get()});
     EXPECT_TRUE(is_end(next_message()));
 }
 
