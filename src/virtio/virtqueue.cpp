@@ -155,9 +155,7 @@ bool Virtqueue::rings_present() {
 template <typename... Args>
 std::unexpected<Error> Virtqueue::break_queue(fmt::format_string<Args...> why, Args&&... args) {
     broken_ = true;
-    auto error = fail(ErrorCode::kProtocol, why, std::forward<Args>(args)...);
-    log_.error("The queue is broken and is served no more until reset. {}", error.error().message);
-    return error;
+    return fail(ErrorCode::kProtocol, why, std::forward<Args>(args)...);
 }
 
 Result<bool> Virtqueue::pop(Chain& chain) {
@@ -307,16 +305,7 @@ Result<void> Virtqueue::take_back(uint16_t head) {
     return {};
 }
 
-Result<void> Virtqueue::push(uint16_t head, uint32_t written) {
-    SWEDE_TRY(take_back(head));
-    if (rings_present())
-        publish(head, written);
-    else
-        parked_.push_back({.head = head, .written = written, .writable = {}, .response = {}});
-    return {};
-}
-
-Result<void> Virtqueue::answer(const Chain& chain, std::span<const std::byte> response) {
+Result<void> Virtqueue::push(const Chain& chain, std::span<const std::byte> response) {
     SWEDE_TRY(take_back(chain.head));
     if (rings_present()) {
         write_and_publish(chain.head, chain.writable, response);
@@ -324,7 +313,6 @@ Result<void> Virtqueue::answer(const Chain& chain, std::span<const std::byte> re
     }
     const auto writable = first_of(chain.writable, response.size());
     parked_.push_back({.head = chain.head,
-                       .written = 0,
                        .writable = {writable.begin(), writable.end()},
                        .response = {response.begin(), response.end()}});
     return {};
@@ -349,12 +337,8 @@ void Virtqueue::publish(uint16_t head, uint32_t written) {
 }
 
 void Virtqueue::unpark() {
-    for (const Parked& parked : parked_) {
-        if (parked.response.empty())
-            publish(parked.head, parked.written);
-        else
-            write_and_publish(parked.head, parked.writable, parked.response);
-    }
+    for (const Parked& parked : parked_)
+        write_and_publish(parked.head, parked.writable, parked.response);
     parked_.clear();
 }
 

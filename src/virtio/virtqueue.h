@@ -77,16 +77,11 @@ class Virtqueue {
     [[nodiscard]] Result<bool> pop(Chain& chain);
     /// Copies `to.size()` bytes of the request, from `offset` of the chain's readable part.
     [[nodiscard]] Result<void> read(const Chain& chain, uint64_t offset, std::span<std::byte> to);
-    /// Writes a response at the start of a chain's writable part; what does not fit is cut, and the
-    /// count of bytes written comes back. The ranges are looked up anew: memory may have gone.
-    [[nodiscard]] Result<uint32_t> write(std::span<const GuestRange> writable,
-                                         std::span<const std::byte> response);
-    /// Gives a chain back with `written` bytes of response. Fails for a chain that is not out, so
+    /// Gives a chain back with a response at the start of its writable part. What does not fit is
+    /// cut, and where memory has gone there is none. What is kept for later touches no memory
+    /// before: another system may have been started there. Fails for a chain that is not out, so
     /// none completes twice.
-    [[nodiscard]] Result<void> push(uint16_t head, uint32_t written);
-    /// Both: writes a response and gives the chain back, without one if its place has gone. What is
-    /// kept for later touches no memory before: another system may have been started there.
-    [[nodiscard]] Result<void> answer(const Chain& chain, std::span<const std::byte> response);
+    [[nodiscard]] Result<void> push(const Chain& chain, std::span<const std::byte> response);
     /// Whether the driver wants an interrupt for what was pushed since the last call
     /// (2.7.7, 2.7.10).
     [[nodiscard]] bool take_interrupt();
@@ -107,7 +102,6 @@ class Virtqueue {
     };
     struct Parked {
         uint16_t head = 0;
-        uint32_t written = 0;              ///< bytes, of what is written already
         std::vector<GuestRange> writable;  ///< where `response` is to be written
         std::vector<std::byte> response;
     };
@@ -115,6 +109,8 @@ class Virtqueue {
     [[nodiscard]] Result<Rings> find_rings() const;
     [[nodiscard]] bool rings_present();
     [[nodiscard]] Result<void> take_back(uint16_t head);
+    [[nodiscard]] Result<uint32_t> write(std::span<const GuestRange> writable,
+                                         std::span<const std::byte> response);
     void write_and_publish(uint16_t head, std::span<const GuestRange> writable,
                            std::span<const std::byte> response);
     void publish(uint16_t head, uint32_t written);

@@ -88,7 +88,8 @@ Processor::Served Processor::serve(uint16_t index) {
         const Result<bool> popped = queue.pop(command.chain);
         if (!popped) {
             recycle(command);
-            log_.error("Queue {}: {}", index, popped.error().message);
+            log_.error("Queue {} is broken and is served no more until the driver resets it. {}",
+                       index, popped.error().message);
             parts_.host.queue_broken(index);
             break;
         }
@@ -297,7 +298,7 @@ void Processor::answer(Command& command) {
 }
 
 void Processor::give_back(Command& command, std::span<const std::byte> response) {
-    const auto given = parts_.queues[command.queue].answer(command.chain, response);
+    const auto given = parts_.queues[command.queue].push(command.chain, response);
     if (!given) log_.warn("{}", given.error().message);
     recycle(command);
 }

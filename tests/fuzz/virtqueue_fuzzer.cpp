@@ -109,14 +109,17 @@ struct Run {
 
     void push() {
         if (out.empty()) {
-            require(!queue.push(input.ConsumeIntegral<uint16_t>(), 0));
+            chain.head = input.ConsumeIntegral<uint16_t>();
+            require(!queue.push(chain, {}));
             return;
         }
         const size_t index = input.ConsumeIntegralInRange<size_t>(0, out.size() - 1);
-        const uint16_t head = out[index].head;
-        require(queue.push(head, input.ConsumeIntegral<uint32_t>()).has_value() != queue.broken());
-        require(!queue.push(head, 0));  // once is enough
-        out_heads.reset(head);
+        const Chain& given = out[index];
+        const auto bytes = input.ConsumeBytes<uint8_t>(input.ConsumeIntegralInRange<size_t>(0, 64));
+        const auto response = std::as_bytes(std::span(bytes));
+        require(queue.push(given, response).has_value() != queue.broken());
+        require(!queue.push(given, {}));  // once is enough
+        out_heads.reset(given.head);
         out.erase(out.begin() + static_cast<std::ptrdiff_t>(index));
     }
 
@@ -126,13 +129,6 @@ struct Run {
         const auto offset = input.ConsumeIntegralInRange<uint64_t>(0, 4096);
         const auto done = queue.read(out.back(), offset, bytes);
         if (offset + bytes.size() > out.back().readable_size) require(!done);
-    }
-
-    void write() {
-        if (out.empty()) return;
-        const auto bytes = input.ConsumeBytes<uint8_t>(input.ConsumeIntegralInRange<size_t>(0, 64));
-        const auto written = queue.write(out.back().writable, std::as_bytes(std::span(bytes)));
-        if (written) require(*written == std::min(bytes.size(), out.back().writable_size));
     }
 
     void reset() {
@@ -154,11 +150,10 @@ struct Run {
             case 4:
                 return pop();
             case 5:
+            case 7:
                 return push();
             case 6:
                 return read();
-            case 7:
-                return write();
             case 8:
                 (void)queue.take_interrupt();
                 return;

@@ -389,8 +389,7 @@ void VirtioPci::queue_interrupt(uint16_t queue) {
     if (queue < kMaxQueues) interrupt(queues_[queue].vector, kIsrQueue);
 }
 
-void VirtioPci::queue_broken(uint16_t queue) {
-    log_.warn("Queue {} broke the rules of virtqueues; the driver must reset the device.", queue);
+void VirtioPci::queue_broken(uint16_t) {
     needs_reset();
 }
 

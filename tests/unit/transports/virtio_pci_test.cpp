@@ -59,7 +59,7 @@ class RecordingDevice final : public virtio::Device {
         virtio::Chain chain;
         Result<bool> popped;
         while ((popped = queues_[queue].pop(chain)) && *popped)
-            (void)queues_[queue].push(chain.head, 0);
+            (void)queues_[queue].push(chain, {});
         if (!popped && host != nullptr) host->queue_broken(queue);
     }
     void set_paused(bool) override {}

@@ -37,8 +37,7 @@ TEST_P(Allocations, SteadyState_AllocatesNothing) {
         const uint64_t before = swede::testing::allocations.load();
         const bool served = queue.pop(chain).value_or(false) &&
                             queue.read(chain, 0, std::span(buffer).first(192)) &&
-                            queue.write(chain.writable, buffer).value_or(0) == 128 &&
-                            queue.push(chain.head, 128) && queue.take_interrupt();
+                            queue.push(chain, buffer) && queue.take_interrupt();
         const bool more = queue.pop(chain).value_or(true);
         queue.set_notifications(false);
         queue.set_notifications(true);

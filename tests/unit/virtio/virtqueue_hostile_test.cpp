@@ -169,7 +169,7 @@ TEST_F(HostileDriver, ChainAgainAfterItCameBack_IsAllowed) {
     for (int i = 0; i < 3; ++i) {
         offer({page, 16, 0, 0});
         ASSERT_TRUE(queue.pop(chain).value());
-        ASSERT_TRUE(queue.push(chain.head, 0));
+        ASSERT_TRUE(queue.push(chain, {}));
     }
 }
 
@@ -202,8 +202,8 @@ TEST_F(HostileDriver, BufferOutsideMemory_IsAnErrorOfThatRequestOnly) {
         ASSERT_TRUE(driver.add_buffer(ranges, ranges));
         ASSERT_TRUE(queue.pop(chain).value());
         EXPECT_FALSE(read_request(queue, chain));
-        EXPECT_FALSE(queue.write(chain.writable, to_bytes(std::string(64, 'x'))));
-        EXPECT_TRUE(queue.push(chain.head, 0));
+        EXPECT_TRUE(queue.push(chain, to_bytes(std::string(64, 'x'))));
+        EXPECT_EQ(driver.take_used()->written, 0u);
         EXPECT_FALSE(queue.broken());
     }
 }
@@ -217,27 +217,30 @@ TEST_F(HostileDriver, DescriptorsThatChangeAfterwards_ChangeNothing) {
     for (uint16_t i = 0; i < kSize; ++i) driver.set_descriptor(i, {0, 0xffffffff, 7, 0xffff});
     std::memset(guest.at(driver.available()), 0xff, available_ring_size(kSize, true));
     EXPECT_EQ(read_request(queue, chain).value(), to_bytes("12345678"));
-    EXPECT_TRUE(queue.push(*head, 0));
+    EXPECT_EQ(chain.head, *head);
+    EXPECT_TRUE(queue.push(chain, {}));
 }
 
 TEST_F(HostileDriver, BrokenQueue_TakesNoPushEither) {
     offer({page, 16, 0, 0});
     ASSERT_TRUE(queue.pop(chain).value());
-    const uint16_t head = chain.head;
+    const Chain taken = chain;
     driver.make_available(kSize);
     ASSERT_FALSE(queue.pop(chain));
-    EXPECT_EQ(queue.push(head, 0).error().code, ErrorCode::kProtocol);
+    EXPECT_EQ(queue.push(taken, {}).error().code, ErrorCode::kProtocol);
     EXPECT_EQ(driver.used_index(), 0);
 }
 
 TEST_F(HostileDriver, PushOfWhatIsNotOut_IsAnError) {
-    for (const uint16_t head : {0, 5, 15, 16, 1024, 0xffff})
-        EXPECT_EQ(queue.push(head, 0).error().code, ErrorCode::kInvalidParameter);
+    for (const uint16_t head : {0, 5, 15, 16, 1024, 0xffff}) {
+        chain.head = head;
+        EXPECT_EQ(queue.push(chain, {}).error().code, ErrorCode::kInvalidParameter);
+    }
     offer({page, 16, 0, 0});
-    EXPECT_FALSE(queue.push(0, 0)) << "offered, not taken";
+    EXPECT_FALSE(queue.push({}, {})) << "offered, not taken";
     ASSERT_TRUE(queue.pop(chain).value());
-    EXPECT_TRUE(queue.push(0, 0));
-    EXPECT_FALSE(queue.push(0, 0));
+    EXPECT_TRUE(queue.push(chain, {}));
+    EXPECT_FALSE(queue.push(chain, {}));
     EXPECT_EQ(driver.used_index(), 1);
 }
 
@@ -253,9 +256,8 @@ class DmaReentrancy : public HostileDriver {
             if (!popped || !*popped) break;
             (void)read_request(queue, chain);
             const std::vector<std::byte> response(chain.writable_size, std::byte{0xff});
-            const auto written = queue.write(chain.writable, response);
-            if (queue.push(chain.head, written.value_or(0))) ++completions[chain.head];
-            EXPECT_FALSE(queue.push(chain.head, 0)) << "a second completion";
+            if (queue.push(chain, response)) ++completions[chain.head];
+            EXPECT_FALSE(queue.push(chain, {})) << "a second completion";
         }
         return completions;
     }
@@ -304,8 +306,8 @@ TEST_F(DmaReentrancy, BufferInDeviceMemory_IsRefused) {
     ASSERT_TRUE(driver.add_buffer(bar, bar));
     ASSERT_TRUE(queue.pop(chain).value());
     EXPECT_FALSE(read_request(queue, chain));
-    EXPECT_FALSE(queue.write(chain.writable, to_bytes("kick")));
-    EXPECT_TRUE(queue.push(chain.head, 0));
+    EXPECT_TRUE(queue.push(chain, to_bytes("kick")));
+    EXPECT_EQ(driver.take_used()->written, 0u);
 }
 
 // A transport or VMM that sets a queue up wrongly.
@@ -399,7 +401,7 @@ TEST_F(HostileSetup, RingsOnTopOfEachOther_DoNoHarm) {
         guest.store(base + 2, static_cast<uint16_t>(queue.next_available() + 1));
         const auto popped = queue.pop(chain);
         if (!popped) break;
-        EXPECT_TRUE(!*popped || queue.push(chain.head, 0));
+        EXPECT_TRUE(!*popped || queue.push(chain, {}));
         (void)queue.take_interrupt();
     }
 }
@@ -424,7 +426,7 @@ TEST_F(HostileSetup, SizeThatChangesWhileChainsAreOut_IsAnError) {
     ASSERT_TRUE(queue.pop(chain).value());
     EXPECT_FALSE(queue.set_size(8));
     EXPECT_TRUE(queue.set_size(kSize));
-    ASSERT_TRUE(queue.push(chain.head, 0));
+    ASSERT_TRUE(queue.push(chain, {}));
     EXPECT_TRUE(queue.set_size(8));
 }
 

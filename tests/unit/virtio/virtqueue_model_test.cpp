@@ -118,10 +118,8 @@ class ModelRun {
         taken_.erase(taken_.begin() + index);
         std::vector<std::byte> response(number(0, 700));
         for (auto& byte : response) byte = static_cast<std::byte>(random_());
-        const auto written = queue_.write(chain.writable, response);
-        ASSERT_EQ(written.value(), std::min<uint64_t>(response.size(), chain.writable_size));
-        response.resize(*written);
-        ASSERT_TRUE(queue_.push(chain.head, *written));
+        ASSERT_TRUE(queue_.push(chain, response));
+        response.resize(std::min<uint64_t>(response.size(), chain.writable_size));
         ++pushed_;
         if (!interrupt_due_) interrupt_due_ = interrupt_asked_ && event_ == pushed_ - 1;
         given_back_.push_back({chain.head, std::move(response)});
@@ -258,8 +256,7 @@ TEST_P(TwoThreads, NoNotificationIsLost) {
                     const auto bytes = std::as_writable_bytes(std::span(&request, 1));
                     if (!queue.read(chain, 0, bytes) || request != served) device_failed = true;
                     ++request;
-                    (void)queue.write(chain.writable, bytes);
-                    if (!queue.push(chain.head, 4)) device_failed = true;
+                    if (!queue.push(chain, bytes)) device_failed = true;
                     ++served;
                     if (served % 7 == 0 && queue.take_interrupt()) interrupts.release();
                 }

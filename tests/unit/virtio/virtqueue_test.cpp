@@ -66,10 +66,8 @@ TEST_P(EveryKindOfQueue, Request_IsReadAndAnswered) {
     EXPECT_EQ(chain.readable_size, 16u);
     EXPECT_EQ(chain.writable_size, 32u);
     EXPECT_EQ(read_request(queue, chain).value(), to_bytes("what is the time"));
-    const auto written = queue.write(chain.writable, to_bytes("late"));
-    EXPECT_EQ(written.value(), 4u);
     EXPECT_FALSE(driver->take_used());
-    ASSERT_TRUE(queue.push(chain.head, *written));
+    ASSERT_TRUE(queue.push(chain, to_bytes("late")));
     const auto used = driver->take_used();
     ASSERT_TRUE(used);
     EXPECT_EQ(used->head, *head);
@@ -91,8 +89,7 @@ TEST_P(EveryKindOfQueue, ChainOfManyRanges_IsOneRequest) {
     std::vector<std::byte> middle(6);
     ASSERT_TRUE(queue.read(chain, 3, middle));
     EXPECT_EQ(middle, to_bytes("345678"));
-    EXPECT_EQ(queue.write(chain.writable, to_bytes("HELLO")).value(), 5u);
-    ASSERT_TRUE(queue.push(chain.head, 5));
+    ASSERT_TRUE(queue.push(chain, to_bytes("HELLO")));
     EXPECT_EQ(driver->take_used()->response, to_bytes("HELLO"));
 }
 
@@ -116,11 +113,11 @@ TEST_P(EveryKindOfQueue, LongResponse_IsCutToTheRoom) {
     ASSERT_TRUE(driver->add_request(to_bytes("?"), 4));
     ASSERT_TRUE(driver->add_request(to_bytes("?"), 0));
     const Chain small = pop();
-    EXPECT_EQ(queue.write(small.writable, to_bytes("too long")).value(), 4u);
     const Chain none = pop();
     EXPECT_EQ(none.writable_size, 0u);
-    EXPECT_EQ(queue.write(none.writable, to_bytes("lost")).value(), 0u);
-    ASSERT_TRUE(queue.push(small.head, 4));
+    ASSERT_TRUE(queue.push(none, to_bytes("lost")));
+    EXPECT_EQ(driver->take_used()->response, to_bytes(""));
+    ASSERT_TRUE(queue.push(small, to_bytes("too long")));
     EXPECT_EQ(driver->take_used()->response, to_bytes("too "));
 }
 
@@ -139,9 +136,10 @@ TEST_P(EveryKindOfQueue, ReadPastTheRequest_IsAnError) {
 TEST_P(EveryKindOfQueue, Chains_MayComeBackInAnyOrder) {
     std::vector<uint16_t> heads;
     for (int i = 0; i < 5; ++i) heads.push_back(*driver->add_request(to_bytes("r"), 4));
-    for (int i = 0; i < 5; ++i) EXPECT_EQ(pop().head, heads[static_cast<size_t>(i)]);
+    std::vector<Chain> chains;
+    for (const uint16_t head : heads) EXPECT_EQ(chains.emplace_back(pop()).head, head);
     for (const int i : {3, 0, 4, 2, 1}) {
-        ASSERT_TRUE(queue.push(heads[static_cast<size_t>(i)], 0));
+        ASSERT_TRUE(queue.push(chains[static_cast<size_t>(i)], {}));
         EXPECT_EQ(driver->take_used()->head, heads[static_cast<size_t>(i)]);
     }
 }
@@ -152,7 +150,7 @@ TEST_P(EveryKindOfQueue, WholeQueue_MayBeOut) {
     ASSERT_EQ(out.size(), 64u);
     for (Chain& chain : out) chain = pop();
     EXPECT_TRUE(empty());
-    for (const Chain& chain : out) ASSERT_TRUE(queue.push(chain.head, 0));
+    for (const Chain& chain : out) ASSERT_TRUE(queue.push(chain, {}));
     for (size_t i = 0; i < out.size(); ++i) EXPECT_TRUE(driver->take_used());
 }
 
@@ -166,7 +164,7 @@ TEST_P(EveryKindOfQueue, Indices_Wrap) {
         ASSERT_TRUE(queue.read(chain, 0, std::as_writable_bytes(std::span(&request, 1))));
         ASSERT_EQ(request, i);
         ASSERT_TRUE(empty());
-        ASSERT_TRUE(queue.push(chain.head, 0));
+        ASSERT_TRUE(queue.push(chain, {}));
         ASSERT_TRUE(queue.take_interrupt()) << i;
         ASSERT_FALSE(queue.take_interrupt()) << "once";
         ASSERT_TRUE(driver->take_used());
@@ -201,7 +199,7 @@ TEST_P(EveryKindOfQueue, EntryBeforeNotificationsAreOn_IsSeenByTheNextPop) {
 TEST_P(EveryKindOfQueue, DriverThatWantsNoInterrupts_GetsNone) {
     const auto serve_one = [&] {
         EXPECT_TRUE(driver->add_request(to_bytes("x"), 0));
-        EXPECT_TRUE(queue.push(pop().head, 0));
+        EXPECT_TRUE(queue.push(pop(), {}));
     };
     serve_one();
     EXPECT_TRUE(queue.take_interrupt());
@@ -232,7 +230,7 @@ TEST_P(EveryKindOfQueue, Reset_StartsFromTheBeginning) {
     EXPECT_EQ(queue.size(), 0);
     EXPECT_EQ(queue.next_available(), 0);
     EXPECT_EQ(queue.descriptors() + queue.available() + queue.used(), 0u);
-    EXPECT_FALSE(queue.push(chain.head, 0)) << "what was out before is forgotten";
+    EXPECT_FALSE(queue.push(chain, {})) << "what was out before is forgotten";
     EXPECT_TRUE(empty());
     driver->attach();
     ASSERT_TRUE(driver->add_request(to_bytes("again"), 0));
@@ -246,13 +244,13 @@ TEST_P(EveryKindOfQueue, AnswersWhileDisabled_AreWrittenOnEnable) {
     const Chain third = pop();
     const auto before = guest.bytes(first.writable[0].address, 4);
     const std::vector<std::byte> was(before.begin(), before.end());
-    ASSERT_TRUE(queue.answer(third, to_bytes("three")));
+    ASSERT_TRUE(queue.push(third, to_bytes("three")));
     EXPECT_EQ(driver->take_used()->response, to_bytes("thre"));
 
     queue.disable();
-    ASSERT_TRUE(queue.answer(first, to_bytes("one")));
-    ASSERT_TRUE(queue.answer(second, {}));
-    EXPECT_FALSE(queue.answer(first, to_bytes("one"))) << "once only";
+    ASSERT_TRUE(queue.push(first, to_bytes("one")));
+    ASSERT_TRUE(queue.push(second, {}));
+    EXPECT_FALSE(queue.push(first, to_bytes("one"))) << "once only";
     const auto after = guest.bytes(first.writable[0].address, 4);
     EXPECT_TRUE(std::ranges::equal(after, was)) << "The memory may be another system's by now.";
     ASSERT_TRUE(queue.enable(std::get<0>(GetParam())));
@@ -268,7 +266,7 @@ TEST_P(EveryKindOfQueue, AnswersWhileDisabled_AreForgottenAtAReset) {
     ASSERT_TRUE(driver->add_request(to_bytes("x"), 4));
     const Chain chain = pop();
     queue.disable();
-    ASSERT_TRUE(queue.answer(chain, to_bytes("one")));
+    ASSERT_TRUE(queue.push(chain, to_bytes("one")));
     queue.reset();
     const auto found = guest.bytes(chain.writable[0].address, 4);
     const std::vector<std::byte> was(found.begin(), found.end());
@@ -286,16 +284,16 @@ TEST_P(EveryKindOfQueue, ChainsPushedWhileDisabled_AreGivenBackOnEnable) {
     const Chain second = pop();
     queue.disable();
     EXPECT_TRUE(empty()) << "a disabled queue is not served";
-    ASSERT_TRUE(queue.push(first.head, 3));
+    ASSERT_TRUE(queue.push(first, {}));
     EXPECT_FALSE(driver->take_used());
     EXPECT_FALSE(queue.take_interrupt());
-    EXPECT_FALSE(queue.push(first.head, 3)) << "still once only";
+    EXPECT_FALSE(queue.push(first, {})) << "still once only";
     EXPECT_EQ(queue.next_available(), 2);
 
     ASSERT_TRUE(queue.enable(event_idx));
     EXPECT_TRUE(queue.take_interrupt());
     EXPECT_EQ(driver->take_used()->head, first.head);
-    ASSERT_TRUE(queue.push(second.head, 0));
+    ASSERT_TRUE(queue.push(second, {}));
     EXPECT_EQ(driver->take_used()->head, second.head);
     pop();
     EXPECT_TRUE(empty());
@@ -307,8 +305,7 @@ TEST_P(EveryKindOfQueue, RamThatGoesAndComesBack_LosesNothing) {
     guest.unplug();
     EXPECT_TRUE(empty());
     EXPECT_FALSE(read_request(queue, first));
-    EXPECT_FALSE(queue.write(first.writable, to_bytes("x")));
-    ASSERT_TRUE(queue.push(first.head, 3));
+    ASSERT_TRUE(queue.push(first, to_bytes("x")));
     EXPECT_FALSE(queue.take_interrupt());
     EXPECT_FALSE(queue.looks_unshared());
     queue.set_notifications(false);
@@ -316,7 +313,10 @@ TEST_P(EveryKindOfQueue, RamThatGoesAndComesBack_LosesNothing) {
     EXPECT_FALSE(driver->take_used());
     guest.plug();
     EXPECT_TRUE(queue.take_interrupt());
-    EXPECT_EQ(driver->take_used()->head, first.head);
+    const auto used = driver->take_used();
+    ASSERT_TRUE(used);
+    EXPECT_EQ(used->head, first.head);
+    EXPECT_EQ(used->response, to_bytes("x"));
     pop();
     pop();
     EXPECT_TRUE(empty());
@@ -327,7 +327,7 @@ TEST_P(EveryKindOfQueue, RamThatGoesAndComesBack_LosesNothing) {
 TEST_P(EveryKindOfQueue, QueueGoesOn_FromVringBaseAndUsedIndex) {
     for (int i = 0; i < 10; ++i) {
         ASSERT_TRUE(driver->add_request(to_bytes("x"), 0));
-        ASSERT_TRUE(queue.push(pop().head, 0));
+        ASSERT_TRUE(queue.push(pop(), {}));
         ASSERT_TRUE(driver->take_used());
     }
     Virtqueue other(guest.memory);
@@ -340,7 +340,7 @@ TEST_P(EveryKindOfQueue, QueueGoesOn_FromVringBaseAndUsedIndex) {
     Chain chain;
     ASSERT_TRUE(other.pop(chain).value());
     EXPECT_EQ(chain.head, *head);
-    ASSERT_TRUE(other.push(chain.head, 0));
+    ASSERT_TRUE(other.push(chain, {}));
     EXPECT_TRUE(other.take_interrupt());
     EXPECT_EQ(driver->take_used()->head, *head);
 }
@@ -353,7 +353,7 @@ class EventIdx : public QueueTest {
     void serve(int count) {
         for (int i = 0; i < count; ++i) {
             ASSERT_TRUE(driver->add_request(to_bytes("x"), 0));
-            ASSERT_TRUE(queue.push(pop().head, 0));
+            ASSERT_TRUE(queue.push(pop(), {}));
             ASSERT_TRUE(driver->take_used());
         }
     }
@@ -440,7 +440,7 @@ TEST_F(WithoutEventIdx, EventFields_AreNotTouched) {
     queue.set_notifications(false);
     queue.set_notifications(true);
     ASSERT_TRUE(driver->add_request(to_bytes("x"), 0));
-    ASSERT_TRUE(queue.push(pop().head, 0));
+    ASSERT_TRUE(queue.push(pop(), {}));
     EXPECT_TRUE(empty());
     EXPECT_TRUE(queue.take_interrupt());
     EXPECT_EQ(driver->avail_event(), 0x7777);
@@ -455,7 +455,7 @@ TEST_F(QueueTest, EverySize_Works) {
         for (int i = 0; i < 3; ++i) {
             for (int j = 0; j < std::max(1, size / 2); ++j)
                 ASSERT_TRUE(driver->add_request(to_bytes("x"), 1)) << size;
-            for (int j = 0; j < std::max(1, size / 2); ++j) ASSERT_TRUE(queue.push(pop().head, 0));
+            for (int j = 0; j < std::max(1, size / 2); ++j) ASSERT_TRUE(queue.push(pop(), {}));
             while (driver->take_used()) {
             }
         }
