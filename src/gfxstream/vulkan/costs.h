@@ -26,6 +26,8 @@ inline constexpr uint64_t kShaderCode = 4;  ///< times the code
 /// A trivial compute pipeline of lavapipe (Mesa 25.0) takes 25 KiB; and times the code.
 inline constexpr uint64_t kPipeline = 64 << 10;
 inline constexpr uint64_t kPipelineCode = 16;
+/// What stays of a pipeline in a cache is this part of its price.
+inline constexpr uint64_t kCachedPart = 4;
 
 // Beyond these, whatever was paid.
 inline constexpr uint64_t kMostSets = 1 << 20;            ///< of a pool
@@ -34,6 +36,7 @@ inline constexpr uint64_t kMostImmutableSamplers = 4096;  ///< of a layout
 inline constexpr uint64_t kMostAttachments = 1024;
 inline constexpr uint64_t kMostCommandBuffers = 1 << 16;  ///< of one call
 inline constexpr uint64_t kMostPipelines = 1024;          ///< of one call
+inline constexpr uint64_t kMostCached = 64 << 20;         ///< bytes, of a pipeline cache
 /// Pipeline layouts of a device that the guest destroyed and its recordings may still name.
 inline constexpr uint64_t kMostDestroyedLayouts = 4096;
 

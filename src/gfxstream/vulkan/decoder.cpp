@@ -80,11 +80,18 @@ inline void* Decoder::room(uint64_t count, size_t size, size_t alignment) {
     return to;
 }
 
+bool Decoder::fail_null(ObjectType type) {
+    return fail("A {} is null that Vulkan needs.", name_of(type));
+}
+
 Object* Decoder::object(ObjectType type, bool may_be_null) {
     const uint64_t id = u64();
     if (failed_ || (id == 0 && may_be_null)) return nullptr;
-    Object* const object = find(type, id);
-    if (object == nullptr) fail("There is no {} {:#x} here.", name_of(type), id);
+    Object* const object = id != 0 ? find(type, id) : nullptr;
+    if (id == 0)
+        fail_null(type);
+    else if (object == nullptr)
+        fail("There is no {} {:#x} here.", name_of(type), id);
     return object;
 }
 
@@ -97,7 +104,7 @@ inline bool Decoder::handle(const Field& field, std::byte* place) {
         sets_ = {nullptr, sets_[0]};
     if (id == 0) {
         if (handles_ == Handles::kDriver && (field.flags & (kMayBeNull | kIgnorable)) == 0)
-            return fail("A {} is null that Vulkan needs.", name_of(type));
+            return fail_null(type);
     } else if (handles_ == Handles::kDriver) {
         if (const Object* const object = find(type, id)) {
             value = object->driver;

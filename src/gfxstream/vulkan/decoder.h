@@ -106,6 +106,7 @@ class Decoder {
     [[nodiscard]] Object* find(ObjectType type, uint64_t id);
     [[nodiscard]] void* room(uint64_t count, size_t size, size_t alignment);
     [[gnu::cold]] bool too_short(uint64_t wanted);
+    [[gnu::cold]] bool fail_null(ObjectType type);
     void set_failed(std::string sentence);
 
     const std::byte* at_;

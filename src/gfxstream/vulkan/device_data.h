@@ -47,6 +47,9 @@ struct DeviceData : ObjectData {
     std::mutex queues_mutex;
     std::vector<Queue> queues;  ///< guarded by queues_mutex; the ids stay
     DevicePipelineCache pipelines;
+    /// Drivers lock the caches that they merge one after the other: two threads that merge each
+    /// into the other's would wait for ever.
+    std::mutex merging;
     /// Layouts that the guest destroyed, the oldest first. It may do that once its own recording is
     /// complete, which it sends only when it submits: until then their ids are still to be known.
     std::mutex layouts_mutex;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipelines, their shaders and caches.
+#include <mutex>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -21,6 +22,11 @@ struct PipelineData : ObjectData {
 struct ShaderModuleData : ObjectData {
     uint64_t code = 0;  ///< bytes
     Budget::Charge charge;
+};
+
+struct PipelineCacheData : ObjectData {
+    std::mutex mutex;
+    Budget::Charge charge;  ///< for what the driver keeps in it; guarded by mutex
 };
 
 /// Bytes of a stage's code.
@@ -54,6 +60,17 @@ bool has_subpass(Call&, const VkComputePipelineCreateInfo&) {
 
 }  // namespace
 
+/// False: `cache` is to be given no more. It has no size that we could ask for cheaply, and what
+/// the driver finds in it is counted again.
+bool Session::keep_in(Object& cache, uint64_t bytes) {
+    auto& data = cache.get<PipelineCacheData>();
+    const std::lock_guard lock(data.mutex);
+    Budget::Charge charge;
+    if (data.charge.amount() + bytes > cost::kMostCached || !pay(bytes, charge)) return false;
+    data.charge.add(std::move(charge));
+    return true;
+}
+
 /// Some of the pipelines may be there although the call failed, or although it only says that one
 /// would have to be compiled (VK_PIPELINE_COMPILE_REQUIRED).
 template <typename Info, typename Function>
@@ -66,13 +83,16 @@ VkResult Session::create_pipelines(Call& call, Object& device, Object* cache,
     if (infos.empty()) return VK_SUCCESS;
     if (infos.size() > cost::kMostPipelines) return VK_ERROR_OUT_OF_HOST_MEMORY;
     std::vector<std::unique_ptr<PipelineData>> data;
+    uint64_t price = 0;
     for (const Info& info : infos) {
         if (!has_subpass(call, info)) return VK_ERROR_UNKNOWN;
         data.push_back(std::make_unique<PipelineData>());
         if constexpr (std::is_same_v<Info, VkComputePipelineCreateInfo>)
             data.back()->point = VK_PIPELINE_BIND_POINT_COMPUTE;
         if (!pay(price_of(call, info), data.back()->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+        price += price_of(call, info);
     }
+    if (cache != nullptr && !keep_in(*cache, price / cost::kCachedPart)) cache = nullptr;
     const auto count = static_cast<uint32_t>(infos.size());
     DeviceData& parent = device_data(device);
     std::optional<DevicePipelineCache::Use> own;
@@ -144,8 +164,32 @@ VkResult Session::vkCreatePipelineCache(Call&, Object& device,
     VkResult result =
         functions_of(device).vkCreatePipelineCache(device.as<VkDevice>(), &info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    *pPipelineCache = adopt(ObjectType::kPipelineCache, raw(made), device, result);
+    *pPipelineCache = adopt(ObjectType::kPipelineCache, raw(made), device, result,
+                            std::make_unique<PipelineCacheData>());
     return result;
+}
+
+VkResult Session::vkMergePipelineCaches(Call& call, Object& device, Object& dstCache,
+                                        uint32_t srcCacheCount,
+                                        std::span<Object* const> pSrcCaches) {
+    const VkPipelineCache* const sources = handles_of<VkPipelineCache>(call, pSrcCaches);
+    if (sources == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    uint64_t kept = 0;
+    for (Object* const source : pSrcCaches) {
+        if (source == &dstCache) {
+            call.in.fail("The pipeline cache {:#x} is merged into itself.", dstCache.id);
+            return VK_ERROR_UNKNOWN;
+        }
+        auto& data = source->get<PipelineCacheData>();
+        const std::lock_guard lock(data.mutex);
+        kept += data.charge.amount();
+    }
+    // What is not there is compiled when it is needed.
+    if (!keep_in(dstCache, kept)) return VK_SUCCESS;
+    DeviceData& parent = device_data(device);
+    const std::lock_guard lock(parent.merging);
+    return parent.vk.vkMergePipelineCaches(device.as<VkDevice>(), dstCache.as<VkPipelineCache>(),
+                                           srcCacheCount, sources);
 }
 
 }  // namespace swede::gfxstream::vulkan

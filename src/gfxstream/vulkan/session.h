@@ -181,6 +181,7 @@ class Session {
                                               Function DeviceFunctions::* function);
 
     // pipelines.cpp
+    [[nodiscard]] bool keep_in(Object& cache, uint64_t bytes);
     template <typename Info, typename Function>
     [[nodiscard]] VkResult create_pipelines(Call& call, Object& device, Object* cache,
                                             std::span<const Info> infos, uint64_t* ids,

@@ -12,6 +12,13 @@
 namespace swede::gfxstream::vulkan {
 namespace {
 
+// void main() {}
+constexpr uint32_t kShader[] = {0x07230203, 0x00010000, 0,          5, 0, 0x00020011, 1, 0x0003000e,
+                                0,          1,          0x0005000f, 5, 1, 0x6e69616d, 0, 0x00060010,
+                                1,          17,         1,          1, 1, 0x00020013, 2, 0x00030021,
+                                3,          2,          0x00050036, 2, 1, 0,          3, 0x000200f8,
+                                4,          0x000100fd, 0x00010038};
+
 class Costs : public ::testing::Test {
   protected:
     Costs() {
@@ -73,6 +80,21 @@ class Costs : public ::testing::Test {
             guest::vkAllocateDescriptorSets{
                 .self = program.device, .pAllocateInfo = &info, .pDescriptorSets = &made},
             expected);
+    }
+
+    VkComputePipelineCreateInfo compute_pipeline(VkShaderModule module) {
+        VkPipelineLayoutCreateInfo layout_info{};
+        layout_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+        VkPipelineLayout layout = VK_NULL_HANDLE;
+        VkComputePipelineCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+        info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+        info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+        info.stage.module = module;
+        info.stage.pName = "main";
+        info.layout = program.create<VkPipelineLayout>(guest::vkCreatePipelineLayout{
+            .self = program.device, .pCreateInfo = &layout_info, .pPipelineLayout = &layout});
+        return info;
     }
 
     Program program;
@@ -177,40 +199,25 @@ TEST_F(Costs, QueryPools_PayForTheirQueries) {
 }
 
 TEST_F(Costs, ShaderModules_PayForTheirCode) {
-    // void main() {}
-    const uint32_t code[] = {0x07230203, 0x00010000, 0,          5, 0, 0x00020011, 1, 0x0003000e,
-                             0,          1,          0x0005000f, 5, 1, 0x6e69616d, 0, 0x00060010,
-                             1,          17,         1,          1, 1, 0x00020013, 2, 0x00030021,
-                             3,          2,          0x00050036, 2, 1, 0,          3, 0x000200f8,
-                             4,          0x000100fd, 0x00010038};
     VkShaderModuleCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    info.codeSize = sizeof(code);
-    info.pCode = code;
+    info.codeSize = sizeof(kShader);
+    info.pCode = kShader;
     VkShaderModule made = VK_NULL_HANDLE;
     const guest::vkCreateShaderModule create{
         .self = program.device, .pCreateInfo = &info, .pShaderModule = &made};
     const auto module = program.create<VkShaderModule>(create);
-    EXPECT_EQ(paid(), sizeof(code) * cost::kShaderCode);
+    EXPECT_EQ(paid(), sizeof(kShader) * cost::kShaderCode);
 
-    VkPipelineLayoutCreateInfo layout_info{};
-    layout_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
-    VkPipelineLayout layout = VK_NULL_HANDLE;
-    VkComputePipelineCreateInfo pipeline_info{};
-    pipeline_info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
-    pipeline_info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
-    pipeline_info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
-    pipeline_info.stage.module = module;
-    pipeline_info.stage.pName = "main";
-    pipeline_info.layout = program.create<VkPipelineLayout>(guest::vkCreatePipelineLayout{
-        .self = program.device, .pCreateInfo = &layout_info, .pPipelineLayout = &layout});
+    const VkComputePipelineCreateInfo pipeline_info = compute_pipeline(module);
     VkPipeline pipeline = VK_NULL_HANDLE;
     const guest::vkCreateComputePipelines make{.self = program.device,
                                                .createInfoCount = 1,
                                                .pCreateInfos = &pipeline_info,
                                                .pPipelines = &pipeline};
     pipeline = program.create<VkPipeline>(make);
-    EXPECT_EQ(paid(), sizeof(code) * (cost::kShaderCode + cost::kPipelineCode) + cost::kPipeline);
+    EXPECT_EQ(paid(),
+              sizeof(kShader) * (cost::kShaderCode + cost::kPipelineCode) + cost::kPipeline);
     // It is a compute pipeline.
     const VkCommandBuffer commands = program.make_command_buffer(program.make_pool());
     const auto bind = [&](VkPipelineBindPoint point) {
@@ -251,7 +258,7 @@ TEST_F(Costs, ShaderModules_PayForTheirCode) {
     rasterization.sType = VK_STRUCTURE_TYPE_PIPELINE_RASTERIZATION_STATE_CREATE_INFO;
     rasterization.rasterizerDiscardEnable = VK_TRUE;
     graphics.pRasterizationState = &rasterization;
-    spend_all_but(cost::kPipeline + 2 * sizeof(code) * cost::kPipelineCode);
+    spend_all_but(cost::kPipeline + 2 * sizeof(kShader) * cost::kPipelineCode);
     VkPipeline drawn = VK_NULL_HANDLE;
     program.create<VkPipeline>(guest::vkCreateGraphicsPipelines{.self = program.device,
                                                                 .createInfoCount = 1,
@@ -259,9 +266,74 @@ TEST_F(Costs, ShaderModules_PayForTheirCode) {
                                                                 .pPipelines = &drawn},
                                VK_ERROR_OUT_OF_HOST_MEMORY);
 
-    spend_all_but(sizeof(code) * cost::kShaderCode);
+    spend_all_but(sizeof(kShader) * cost::kShaderCode);
     program.create<VkShaderModule>(create, VK_ERROR_OUT_OF_HOST_MEMORY);
     program.create<VkPipeline>(make, VK_ERROR_OUT_OF_HOST_MEMORY);
+}
+
+TEST_F(Costs, PipelineCaches_PayForWhatTheyKeep) {
+    VkShaderModuleCreateInfo module_info{};
+    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    module_info.codeSize = sizeof(kShader);
+    module_info.pCode = kShader;
+    VkShaderModule module = VK_NULL_HANDLE;
+    const VkComputePipelineCreateInfo pipeline_info =
+        compute_pipeline(program.create<VkShaderModule>(guest::vkCreateShaderModule{
+            .self = program.device, .pCreateInfo = &module_info, .pShaderModule = &module}));
+    const auto make_cache = [&] {
+        VkPipelineCacheCreateInfo info{};
+        info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+        VkPipelineCache made = VK_NULL_HANDLE;
+        return program.create<VkPipelineCache>(guest::vkCreatePipelineCache{
+            .self = program.device, .pCreateInfo = &info, .pPipelineCache = &made});
+    };
+    const auto compile = [&](VkPipelineCache cache) {
+        VkPipeline made = VK_NULL_HANDLE;
+        made = program.create<VkPipeline>(
+            guest::vkCreateComputePipelines{.self = program.device,
+                                            .pipelineCache = cache,
+                                            .createInfoCount = 1,
+                                            .pCreateInfos = &pipeline_info,
+                                            .pPipelines = &made});
+        program.call(guest::vkDestroyPipeline{.self = program.device, .pipeline = made});
+    };
+    const auto merge = [&](VkPipelineCache to, const std::vector<VkPipelineCache>& from) {
+        return guest::vkMergePipelineCaches{.self = program.device,
+                                            .dstCache = to,
+                                            .srcCacheCount = static_cast<uint32_t>(from.size()),
+                                            .pSrcCaches = from.data()};
+    };
+    const VkPipelineCache cache = make_cache();
+    const VkPipelineCache other = make_cache();
+    const uint64_t before = paid();
+    const uint64_t price = cost::kPipeline + sizeof(kShader) * cost::kPipelineCode;
+    const uint64_t kept = price / cost::kCachedPart;
+    compile(cache);
+    EXPECT_EQ(paid(), before + kept) << "It stays when the pipeline has gone.";
+    compile(cache);
+    EXPECT_EQ(paid(), before + 2 * kept);
+    EXPECT_EQ(program.result_of(merge(other, {cache})), VK_SUCCESS);
+    EXPECT_EQ(paid(), before + 4 * kept);
+    program.call(guest::vkDestroyPipelineCache{.self = program.device, .pipelineCache = other});
+    EXPECT_EQ(paid(), before + 2 * kept);
+
+    // A full one is used no more, and no program sees a difference.
+    const VkPipelineCache full = make_cache();
+    uint64_t times = 0;
+    for (uint64_t last = paid() - 1; last != paid(); ++times) {
+        ASSERT_LE(paid(), before + 2 * kept + cost::kMostCached);
+        last = paid();
+        const std::vector<VkPipelineCache> many(64, cache);
+        EXPECT_EQ(program.result_of(merge(full, many)), VK_SUCCESS);
+    }
+    EXPECT_GT(times, 2U);
+    EXPECT_EQ(program.result_of(merge(make_cache(), {full, full})), VK_SUCCESS);
+    compile(full);
+    spend_all_but(price + 1);
+    const uint64_t all = paid();
+    compile(cache);
+    EXPECT_EQ(paid(), all);
+    program.failure_of(merge(cache, {cache}));
 }
 
 TEST_F(Costs, Recordings_PayUntilTheyAreBegunAnewOrGone) {

@@ -22,7 +22,8 @@ class NullPointers : public ::testing::Test {
     /// A command whose count is null; its sentence.
     template <typename T>
     void expect_refused(const T& command) {
-        EXPECT_NE(program.failure_of(command).find("null"), std::string::npos);
+        const std::string why = program.failure_of(command);
+        EXPECT_NE(why.find("null"), std::string::npos) << why;
     }
 
     Program program;
