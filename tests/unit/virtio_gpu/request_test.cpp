@@ -302,13 +302,17 @@ TEST(Queue, IsServedInBatchesAndOneInterruptEach) {
     Harness gpu(setup);
     for (int i = 0; i < 600; ++i) gpu.send({.type = kCmdGetDisplayInfo});
     gpu.kick();
-    EXPECT_EQ(gpu.device->census().commands, 256u);
-    gpu.loop->run_once(std::chrono::milliseconds(0));
-    EXPECT_EQ(gpu.device->census().commands, 512u);
-    gpu.loop->run_once(std::chrono::milliseconds(0));
-    EXPECT_EQ(gpu.device->census().commands, 600u);
+    uint64_t served = 0;
+    uint64_t turns = 1;  // one that takes long ends early
+    for (; gpu.device->census().commands < 600; ++turns) {
+        ASSERT_GT(gpu.device->census().commands, served);
+        EXPECT_LE(gpu.device->census().commands, served + 256);
+        served = gpu.device->census().commands;
+        gpu.loop->run_once(std::chrono::milliseconds(0));
+    }
+    EXPECT_GE(turns, 3u);
     EXPECT_EQ(gpu.control->used_index(), 600);
-    EXPECT_LE(gpu.host.interrupts[0], 3u);
+    EXPECT_LE(gpu.host.interrupts[0], turns);
     EXPECT_GE(gpu.host.interrupts[0], 1u);
 }
 
@@ -321,7 +325,8 @@ TEST(Queue, ThatBreaksTheRulesInALaterBatchIsTold) {
     gpu.control->make_available(0xffff);
     gpu.kick();
     EXPECT_TRUE(gpu.host.broken.empty());
-    gpu.loop->run_once(std::chrono::milliseconds(0));
+    for (int turn = 0; turn < 300 && gpu.host.broken.empty(); ++turn)
+        gpu.loop->run_once(std::chrono::milliseconds(0));
     EXPECT_EQ(gpu.host.broken, std::vector<uint16_t>{kControlQueue});
     EXPECT_EQ(gpu.device->census().commands, 300u);
 }
