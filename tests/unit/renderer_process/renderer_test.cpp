@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <numeric>
+#include <optional>
 
 #include "harness.h"
 
@@ -444,23 +445,19 @@ TEST_P(AnyRenderer, Reset_AnswersWhatWasOut) {
 }
 
 TEST_P(AnyRenderer, Reset_LeavesNoFileAndNoThread) {
-    ASSERT_TRUE(create_context(1));
-    ASSERT_TRUE(reset());
-    // Timers and watches of the stub exist from their first use on.
-    ASSERT_TRUE(create_context(1));
-    ASSERT_TRUE(finish(1));
-    ASSERT_TRUE(reset());
-    turn();
-    const Census before = census();
-    for (int round = 0; round < 3; ++round) {
+    std::optional<Census> before;
+    for (int round = 0; round < 4; ++round) {
         ASSERT_TRUE(create_context(1));
         for (uint32_t i = 1; i <= 50; ++i) ASSERT_TRUE(create_blob(1, i, kPageSize));
         ASSERT_TRUE(export_blob(3));
+        ASSERT_TRUE(finish(1));
         ASSERT_TRUE(submit(1, Commands().add(SWEDE_TEST_DELAY, 0, 100000), 1));
         static_cast<void>(fence(1, 1));
         ASSERT_TRUE(reset());
         turn();
-        EXPECT_EQ(census(), before);
+        // Timers and watches of the stub exist from their first use on, and a thread of TSan's.
+        if (!before) before = census();
+        EXPECT_EQ(census(), *before);
     }
 }
 
