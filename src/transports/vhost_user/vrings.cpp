@@ -122,7 +122,7 @@ Result<void> Vrings::set_base(uint32_t index, uint32_t base) {
 
 bool Vrings::starts_anew(uint32_t index, uint32_t base) const {
     return base == 0 && index < rings_.size() && !rings_[index].running &&
-           rings_[index].stopped_at != 0;
+           (rings_[index].stopped_at != 0 || queues_[index].broken());
 }
 
 Result<void> Vrings::set_kick(uint32_t index, UniqueFd fd) {

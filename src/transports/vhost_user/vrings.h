@@ -46,8 +46,9 @@ class Vrings {
     /// The memory table has changed: rings may have got memory, lost it or been moved.
     void memory_changed();
 
-    /// True when a stopped ring was at another entry than `base`, which is 0: the driver began anew
-    /// (QEMU does not signal a reset of its generic device, but pausing keeps the base).
+    /// True when a stopped ring was at another entry than `base`, which is 0, or is broken: the
+    /// driver began anew (QEMU does not signal a reset of its generic device, but pausing keeps the
+    /// base).
     [[nodiscard]] bool starts_anew(uint32_t index, uint32_t base) const;
 
     /// Between hold() and the matching release() no ring starts or is processed. They nest.

@@ -133,6 +133,16 @@ TEST_F(VringsTest, StartsAnew_OnlyAfterAStopElsewhere) {
     EXPECT_FALSE(vrings_.starts_anew(0, 0)) << "the device was reset since";
 }
 
+TEST_F(VringsTest, StartsAnew_AfterAStopOfABrokenQueue) {
+    start(0);
+    view_.data()[0x1'1003] = std::byte{1};  // the available index: 256 entries ahead, of 16
+    virtio::Chain chain;
+    EXPECT_FALSE(queues_[0].pop(chain));
+    EXPECT_FALSE(vrings_.starts_anew(0, 0)) << "it runs";
+    EXPECT_EQ(vrings_.stop(0).value(), 0);
+    EXPECT_TRUE(vrings_.starts_anew(0, 0));
+}
+
 TEST_F(VringsTest, Hold_NothingRunsUntilTheLastRelease) {
     vrings_.hold();
     vrings_.hold();
