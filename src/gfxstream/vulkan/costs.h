@@ -28,6 +28,7 @@ inline constexpr uint64_t kPipeline = 64 << 10;
 inline constexpr uint64_t kPipelineCode = 16;
 /// What stays of a pipeline in a cache is this part of its price.
 inline constexpr uint64_t kCachedPart = 4;
+inline constexpr uint64_t kCachedBytes = 2;  ///< times what a cache is when it is written down
 
 // Beyond these, whatever was paid.
 inline constexpr uint64_t kMostSets = 1 << 20;            ///< of a pool

@@ -27,7 +27,7 @@ struct InstanceData : ObjectData {
 struct QueueData : ObjectData {
     std::mutex mutex;  ///< Vulkan wants a queue's submissions from one thread at a time
     // Guarded by mutex:
-    VkSemaphore done = VK_NULL_HANDLE;  ///< a timeline: submissions that are done; made when needed
+    VkSemaphore done = VK_NULL_HANDLE;  ///< a timeline: batches that are done; made when needed
     uint64_t submitted = 0;             ///< what `done` counts to once all is done
     PendingWork pending;
     std::vector<Object*> spare;  ///< empty; keeps its memory

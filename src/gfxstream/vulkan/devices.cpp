@@ -114,16 +114,17 @@ VkResult Session::vkCreateDevice(Call& call, Object& physicalDevice,
     info.enabledExtensionCount = count;
     info.ppEnabledExtensionNames = names;
 
-    auto data = std::make_unique<DeviceData>();
-    if (!pay(cost::kDevice, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    std::unique_ptr<ObjectData> owned = std::make_unique<DeviceData>();
+    auto& data = static_cast<DeviceData&>(*owned);
+    if (!pay(cost::kDevice, data.charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkDevice made = nullptr;
     const VkResult result =
         vk.vkCreateDevice(physicalDevice.as<VkPhysicalDevice>(), &info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
-    data->vk.load(vk.vkGetDeviceProcAddr, made);
-    const auto destroy = data->vk.vkDestroyDevice;
+    data.vk.load(vk.vkGetDeviceProcAddr, made);
+    const auto destroy = data.vk.vkDestroyDevice;
     const Object* const added =
-        table_.add(ObjectType::kDevice, raw(made), &physicalDevice, nullptr, std::move(data));
+        table_.add(ObjectType::kDevice, raw(made), &physicalDevice, nullptr, std::move(owned));
     if (added == nullptr) {
         destroy(made, nullptr);
         return VK_ERROR_OUT_OF_HOST_MEMORY;

@@ -76,22 +76,23 @@ VkResult Session::vkCreateInstance(Call& call, const VkInstanceCreateInfo* pCrea
     VkInstanceCreateInfo info{};
     info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
     info.pApplicationInfo = &application;
-    auto data = std::make_unique<InstanceData>();
-    if (!pay(cost::kInstance, data->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    std::unique_ptr<ObjectData> owned = std::make_unique<InstanceData>();
+    auto& data = static_cast<InstanceData&>(*owned);
+    if (!pay(cost::kInstance, data.charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkInstance made = nullptr;
     const VkResult result = loader.global().vkCreateInstance(&info, nullptr, &made);
     if (result != VK_SUCCESS) return result;
 
-    data->vk.load(loader.proc_addr(), made);
-    const auto destroy = data->vk.vkDestroyInstance;
-    const VkPhysicalDevice physical = host_.find(data->vk, made);
+    data.vk.load(loader.proc_addr(), made);
+    const auto destroy = data.vk.vkDestroyInstance;
+    const VkPhysicalDevice physical = host_.find(data.vk, made);
     if (physical == nullptr) {
         log_.error("The Vulkan device '{}' has gone.", host_.description().name);
         destroy(made, nullptr);
         return VK_ERROR_INITIALIZATION_FAILED;
     }
     const Object* const added =
-        table_.add(ObjectType::kInstance, raw(made), nullptr, nullptr, std::move(data));
+        table_.add(ObjectType::kInstance, raw(made), nullptr, nullptr, std::move(owned));
     if (added == nullptr) {
         destroy(made, nullptr);
         return VK_ERROR_OUT_OF_HOST_MEMORY;

@@ -3,11 +3,12 @@
 
 #include <vulkan/vulkan_core.h>
 
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <shared_mutex>
+#include <utility>
 
+#include "base/budget.h"
 #include "gfxstream/vulkan/generated/dispatch.h"
 
 namespace swede::gfxstream::vulkan {
@@ -16,29 +17,30 @@ namespace swede::gfxstream::vulkan {
 /// out of reach for the renderer process. Owned by a device; its threads may use it side by side.
 class DevicePipelineCache {
   public:
-    /// Pipelines after which it begins anew, so that a guest cannot fill it for ever.
-    static constexpr uint32_t kPipelines = 1024;
+    /// Bytes, by our estimate, after which it begins anew.
+    static constexpr uint64_t kMost = 16 << 20;
 
     /// Holds the cache while pipelines are made with it.
     class Use {
       public:
-        Use(DevicePipelineCache& cache, const DeviceFunctions& vk, VkDevice device, uint32_t count)
-            : lock_(cache.mutex_) {
-            // 64 bits: no guest counts so far that it wraps.
-            if (cache.made_.fetch_add(count, std::memory_order_relaxed) >= kPipelines ||
-                cache.handle_ == VK_NULL_HANDLE) {
+        /// `bytes` of it are filled, for which `charge` has paid.
+        Use(DevicePipelineCache& cache, const DeviceFunctions& vk, VkDevice device, uint64_t bytes,
+            Budget::Charge charge) {
+            if (bytes > kMost) return;
+            lock_ = std::shared_lock(cache.mutex_);
+            if (!cache.take(bytes, charge)) {
                 lock_.unlock();
-                cache.begin_anew(vk, device, count);
+                cache.begin_anew(vk, device, bytes, charge);
                 lock_.lock();
             }
             handle_ = cache.handle_;
         }
-        /// Null when the driver could make none.
+        /// Null when the driver could make none, or this is too much for it.
         [[nodiscard]] VkPipelineCache handle() const { return handle_; }
 
       private:
         std::shared_lock<std::shared_mutex> lock_;
-        VkPipelineCache handle_;
+        VkPipelineCache handle_ = VK_NULL_HANDLE;
     };
 
     /// Before the device goes.
@@ -48,11 +50,21 @@ class DevicePipelineCache {
     }
 
   private:
-    void begin_anew(const DeviceFunctions& vk, VkDevice device, uint32_t count) {
+    /// `mutex_` is held, to share or alone.
+    bool take(uint64_t bytes, Budget::Charge& charge) {
+        const std::lock_guard lock(kept_mutex_);
+        if (handle_ == VK_NULL_HANDLE || kept_ + bytes > kMost) return false;
+        kept_ += bytes;
+        charge_.add(std::move(charge));
+        return true;
+    }
+    void begin_anew(const DeviceFunctions& vk, VkDevice device, uint64_t bytes,
+                    Budget::Charge& charge) {
         const std::unique_lock lock(mutex_);
-        if (handle_ != VK_NULL_HANDLE && made_ < kPipelines) return;  // another thread was first
+        if (take(bytes, charge)) return;  // another thread was first
         destroy(vk, device);
-        made_ = count;
+        kept_ = bytes;
+        charge_ = std::move(charge);
         VkPipelineCacheCreateInfo info{};
         info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
         if (vk.vkCreatePipelineCache(device, &info, nullptr, &handle_) != VK_SUCCESS)
@@ -60,8 +72,10 @@ class DevicePipelineCache {
     }
 
     std::shared_mutex mutex_;  ///< shared: the cache is in use
-    std::atomic<uint64_t> made_ = 0;
     VkPipelineCache handle_ = VK_NULL_HANDLE;
+    std::mutex kept_mutex_;
+    uint64_t kept_ = 0;      ///< bytes since it began; guarded by kept_mutex_
+    Budget::Charge charge_;  ///< for them; guarded by kept_mutex_
 };
 
 }  // namespace swede::gfxstream::vulkan

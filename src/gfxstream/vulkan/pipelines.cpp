@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipelines, their shaders and caches.
+#include <algorithm>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "gfxstream/vulkan/chain.h"
 #include "gfxstream/vulkan/costs.h"
@@ -26,7 +29,10 @@ struct ShaderModuleData : ObjectData {
 
 struct PipelineCacheData : ObjectData {
     std::mutex mutex;
-    Budget::Charge charge;  ///< for what the driver keeps in it; guarded by mutex
+    // Guarded by mutex:
+    uint64_t kept = 0;      ///< bytes that the driver keeps in it, by our estimate
+    Budget::Charge charge;  ///< for them
+    uint64_t measured = 0;  ///< `kept` when the driver was last asked
 };
 
 /// Bytes of a stage's code.
@@ -60,15 +66,35 @@ bool has_subpass(Call&, const VkComputePipelineCreateInfo&) {
 
 }  // namespace
 
-/// False: `cache` is to be given no more. It has no size that we could ask for cheaply, and what
-/// the driver finds in it is counted again.
+/// False: the driver is not to fill `cache`. What it finds there is counted once more, so that when
+/// a cache seems full the driver is asked, which may take it long, how large it is.
 bool Session::keep_in(Object& cache, uint64_t bytes) {
     auto& data = cache.get<PipelineCacheData>();
     const std::lock_guard lock(data.mutex);
+    if (data.kept + bytes > cost::kMostCached &&
+        data.kept >= data.measured + cost::kMostCached / 8) {
+        size_t size = 0;
+        if (functions_of(cache).vkGetPipelineCacheData(
+                device_handle(cache), cache.as<VkPipelineCache>(), &size, nullptr) == VK_SUCCESS) {
+            const uint64_t real = std::min<uint64_t>(data.kept, size * cost::kCachedBytes);
+            data.charge.reduce(data.kept - real);
+            data.kept = real;
+        }
+        data.measured = data.kept;
+    }
     Budget::Charge charge;
-    if (data.charge.amount() + bytes > cost::kMostCached || !pay(bytes, charge)) return false;
+    if (data.kept + bytes > cost::kMostCached || !pay(bytes, charge)) return false;
+    data.kept += bytes;
     data.charge.add(std::move(charge));
     return true;
+}
+
+void Session::take_out_of(Object& cache, uint64_t bytes) {
+    auto& data = cache.get<PipelineCacheData>();
+    const std::lock_guard lock(data.mutex);
+    bytes = std::min(bytes, data.kept);
+    data.charge.reduce(bytes);
+    data.kept -= bytes;
 }
 
 /// Some of the pipelines may be there although the call failed, or although it only says that one
@@ -92,14 +118,25 @@ VkResult Session::create_pipelines(Call& call, Object& device, Object* cache,
         if (!pay(price_of(call, info), data.back()->charge)) return VK_ERROR_OUT_OF_HOST_MEMORY;
         price += price_of(call, info);
     }
-    if (cache != nullptr && !keep_in(*cache, price / cost::kCachedPart)) cache = nullptr;
-    const auto count = static_cast<uint32_t>(infos.size());
+    const uint64_t kept = price / cost::kCachedPart;
+    if (cache != nullptr && !keep_in(*cache, kept)) cache = nullptr;
     DeviceData& parent = device_data(device);
     std::optional<DevicePipelineCache::Use> own;
-    if (cache == nullptr) own.emplace(parent.pipelines, parent.vk, device.as<VkDevice>(), count);
-    VkResult result = (parent.vk.*function)(
-        device.as<VkDevice>(), cache != nullptr ? cache->as<VkPipelineCache>() : own->handle(),
-        count, infos.data(), nullptr, made);
+    if (Budget::Charge charge; cache == nullptr && pay(kept, charge))
+        own.emplace(parent.pipelines, parent.vk, device.as<VkDevice>(), kept, std::move(charge));
+    VkPipelineCache used = VK_NULL_HANDLE;
+    if (cache != nullptr)
+        used = cache->as<VkPipelineCache>();
+    else if (own)
+        used = own->handle();
+    VkResult result =
+        (parent.vk.*function)(device.as<VkDevice>(), used, static_cast<uint32_t>(infos.size()),
+                              infos.data(), nullptr, made);
+    // Of what failed otherwise, some stages may have been compiled.
+    if (cache != nullptr && result == VK_PIPELINE_COMPILE_REQUIRED &&
+        std::ranges::all_of(std::span(made, infos.size()),
+                            [](VkPipeline pipeline) { return pipeline == VK_NULL_HANDLE; }))
+        take_out_of(*cache, kept);
     for (size_t i = 0; i < infos.size(); ++i) {
         if (made[i] == VK_NULL_HANDLE) continue;
         ids[i] = adopt(ObjectType::kPipeline, raw(made[i]), device, result, std::move(data[i]));
@@ -174,20 +211,28 @@ VkResult Session::vkMergePipelineCaches(Call& call, Object& device, Object& dstC
                                         std::span<Object* const> pSrcCaches) {
     const VkPipelineCache* const sources = handles_of<VkPipelineCache>(call, pSrcCaches);
     if (sources == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    uint64_t kept = 0;
+    std::vector<PipelineCacheData*> from;
     for (Object* const source : pSrcCaches) {
         if (source == &dstCache) {
             call.in.fail("The pipeline cache {:#x} is merged into itself.", dstCache.id);
             return VK_ERROR_UNKNOWN;
         }
-        auto& data = source->get<PipelineCacheData>();
-        const std::lock_guard lock(data.mutex);
-        kept += data.charge.amount();
+        from.push_back(&source->get<PipelineCacheData>());
+    }
+    std::ranges::sort(from);
+    const auto twice = std::ranges::unique(from);
+    from.erase(twice.begin(), twice.end());
+    DeviceData& parent = device_data(device);
+    const std::lock_guard merging(parent.merging);
+    // Nothing is put into them, for it is paid for before, between our count and the driver's.
+    std::vector<std::unique_lock<std::mutex>> locks;
+    uint64_t kept = 0;
+    for (PipelineCacheData* const data : from) {
+        locks.emplace_back(data->mutex);
+        kept += data->kept;
     }
     // What is not there is compiled when it is needed.
     if (!keep_in(dstCache, kept)) return VK_SUCCESS;
-    DeviceData& parent = device_data(device);
-    const std::lock_guard lock(parent.merging);
     return parent.vk.vkMergePipelineCaches(device.as<VkDevice>(), dstCache.as<VkPipelineCache>(),
                                            srcCacheCount, sources);
 }

@@ -182,6 +182,7 @@ class Session {
 
     // pipelines.cpp
     [[nodiscard]] bool keep_in(Object& cache, uint64_t bytes);
+    void take_out_of(Object& cache, uint64_t bytes);
     template <typename Info, typename Function>
     [[nodiscard]] VkResult create_pipelines(Call& call, Object& device, Object* cache,
                                             std::span<const Info> infos, uint64_t* ids,

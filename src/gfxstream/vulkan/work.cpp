@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What queues were given and may not have done yet. Each submission counts a semaphore of the
-// queue's up, so that it is known exactly what is done: waiting for a queue to be empty could wait
-// for what the guest has yet to signal.
+// What queues were given and may not have done yet. Each batch of a submission counts a semaphore
+// of the queue's up, so that it is known exactly what is done: waiting for a queue to be empty
+// could wait for what the guest has yet to signal.
 #include <algorithm>
 #include <array>
 #include <limits>

@@ -37,11 +37,14 @@ struct DevicePipelineCacheTest : testing::Test {
         vk.vkCreatePipelineCache = create;
         vk.vkDestroyPipelineCache = destroy;
     }
-    uint64_t use(uint32_t pipelines) {
+    uint64_t use(uint64_t bytes) {
+        auto charge = budget->charge(BudgetKind::kHostBytes, bytes).value();
         return reinterpret_cast<uint64_t>(
-            DevicePipelineCache::Use(cache, vk, nullptr, pipelines).handle());
+            DevicePipelineCache::Use(cache, vk, nullptr, bytes, std::move(charge)).handle());
     }
+    uint64_t used() { return budget->used(BudgetKind::kHostBytes); }
 
+    std::shared_ptr<Budget> budget = Budget::create();
     DeviceFunctions vk{};
     DevicePipelineCache cache;
 };
@@ -55,11 +58,17 @@ TEST_F(DevicePipelineCacheTest, IsMadeOnceAndGoesWithTheDevice) {
 }
 
 TEST_F(DevicePipelineCacheTest, BeginsAnewBeforeAGuestHasFilledIt) {
-    uint32_t pipelines = 0;
-    while (use(1) == 1) ASSERT_LE(++pipelines, DevicePipelineCache::kPipelines);
+    constexpr uint64_t kEach = DevicePipelineCache::kMost / 8;
+    for (uint64_t i = 1; i <= 8; ++i) {
+        EXPECT_EQ(use(kEach), 1U);
+        EXPECT_EQ(used(), i * kEach);
+    }
+    EXPECT_EQ(use(1), 2U);
+    EXPECT_EQ(used(), 1U) << "What it held has gone.";
     EXPECT_EQ(caches.living, 1);
-    EXPECT_EQ(use(UINT32_MAX), 2U);  // a count that wraps is no way around it
-    EXPECT_NE(use(100), 2U);
+    EXPECT_EQ(use(DevicePipelineCache::kMost), 3U);
+    EXPECT_EQ(use(DevicePipelineCache::kMost + 1), 0U) << "That is for no cache.";
+    EXPECT_EQ(used(), DevicePipelineCache::kMost);
     cache.destroy(vk, nullptr);
     EXPECT_EQ(caches.living, 0);
 }
@@ -77,7 +86,7 @@ TEST_F(DevicePipelineCacheTest, IsNeverDestroyedInUse) {
     for (int i = 0; i < 4; ++i)
         threads.emplace_back([this] {
             for (int j = 0; j < 1000; ++j) {
-                const DevicePipelineCache::Use used(cache, vk, nullptr, 100);
+                const DevicePipelineCache::Use used(cache, vk, nullptr, 1 << 20, {});
                 EXPECT_EQ(caches.living, 1);
             }
         });
