@@ -302,7 +302,7 @@ void CrossDomainRenderer::reset(Completion<> done) {
     contexts_.clear();
     blobs_.clear();
     // A piece that is copied now posts the one that gives up, and answers, behind what is posted
-    // here: the answer of the reset is the last one that comes.
+    // here: once the reset is answered, all else has been.
     reactor_->post([&reactor = *reactor_, done = std::move(done)]() mutable {
         reactor.post([done = std::move(done)]() mutable { done({}); });
     });

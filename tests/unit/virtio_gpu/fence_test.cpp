@@ -65,7 +65,7 @@ TEST_F(Fences, AFencedSubmitIsAnsweredWhenTheRendererReachesIt) {
     EXPECT_EQ(gpu.device->census().pending_commands, 0u);
 }
 
-// What is kept of its chain while the fence is awaited is no more than the answer's place.
+// Of its chain, only the answer's place is kept meanwhile (Chain.KeepsTheRangesOfItsResponse).
 TEST_F(Fences, ALongChainsAnswerIsWrittenWhenItsFenceIsReached) {
     const auto bytes =
         Harness::request({.type = kCmdSubmit3d, .flags = kFlagFence, .fence_id = 77, .ctx_id = 1},
