@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <set>
@@ -74,8 +75,21 @@ class Peer {
     explicit Peer(UniqueFd socket) : channel_(std::move(socket)) {}
 
     void say(std::span<const std::byte> bytes, std::span<const int> fds) {
-        if (channel_ && !bytes.empty())
-            static_cast<void>(testing::send_raw(channel_.fd(), bytes, fds));
+        if (!channel_ || bytes.empty()) return;
+        const ssize_t count = testing::send_raw(channel_.fd(), bytes, fds);
+        if (count > 0) said_.insert(said_.end(), bytes.begin(), bytes.begin() + count);
+    }
+    /// How often each number was said in a header, by what the stream of our bytes comes to.
+    [[nodiscard]] std::map<uint64_t, int> numbers() const {
+        std::map<uint64_t, int> numbers;
+        std::span<const std::byte> rest = said_;
+        while (rest.size() >= sizeof(Header)) {
+            Header header;
+            std::memcpy(&header, rest.data(), sizeof(header));
+            ++numbers[header.request];
+            rest = rest.subspan(std::min(sizeof(Header) + header.size, rest.size()));
+        }
+        return numbers;
     }
 
     template <typename Body>
@@ -101,6 +115,7 @@ class Peer {
 
   private:
     fuzz::Channel channel_;
+    std::vector<std::byte> said_;
 };
 
 std::vector<std::byte> some_bytes(FuzzedDataProvider& input, size_t most) {
@@ -373,11 +388,13 @@ class HostileDevice {
             for (int turn = 0; turn < 3; ++turn) loop->run_once(0ms);
             device.listen(heard);
         }
-        // Every answer is one to a request, and comes once.
+        // Every answer is one to a request, and comes once. Bytes at random may be requests as
+        // well.
+        std::map<uint64_t, int> asked = device.numbers();
         std::map<uint64_t, int> answers;
         for (const Header& header : heard)
             if (header.type == static_cast<uint32_t>(Report::kAnswer))
-                require(header.request != 0 && ++answers[header.request] <= asked_[header.request]);
+                require(header.request != 0 && ++answers[header.request] <= asked[header.request]);
     }
 
   private:
@@ -393,8 +410,7 @@ class HostileDevice {
              bool wants_fd = false) {
         // Mostly as the rules want it, so that what lies behind them is reached.
         const bool rude = input_.ConsumeIntegralInRange(0, 31) == 0;
-        uint64_t number = is_answered(type) != rude ? ++last_ : 0;
-        if (number != 0) ++asked_[number];
+        const uint64_t number = is_answered(type) != rude ? ++last_ : 0;
         const std::array<int, 1> fd{some_file(input_)};
         device.say(static_cast<uint32_t>(type), number, body, tail,
                    wants_fd != rude ? std::span<const int>(fd) : std::span<const int>());
@@ -506,8 +522,7 @@ class HostileDevice {
     }
 
     void ask_bare(Peer& device, Request type) {
-        ++asked_[++last_];
-        device.say(bytes_of(Header{static_cast<uint32_t>(type), 0, last_}), {});
+        device.say(bytes_of(Header{static_cast<uint32_t>(type), 0, ++last_}), {});
     }
 
     std::vector<std::byte> commands() {
@@ -530,7 +545,6 @@ class HostileDevice {
 
     FuzzedDataProvider& input_;
     uint64_t last_ = 0;
-    std::map<uint64_t, int> asked_;
 };
 
 }  // namespace
