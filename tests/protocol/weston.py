@@ -2,6 +2,8 @@
 """A second real compositor: weston, in a window that fills a sway without a screen. Its own headless output
 has no seat; in a window it has the seat of the compositor around it, and shows itself there."""
 
+import socket
+
 from desktop import Desktop
 from sway import Sway
 
@@ -38,7 +40,8 @@ class Weston(Desktop):
 
     def find_socket(self):
         path = self.folder / SOCKET
-        return path if path.exists() else None
+        with socket.socket(socket.AF_UNIX) as client:  # its file is there before it listens
+            return path if client.connect_ex(str(path)) == 0 else None
 
     def close(self):
         super().close()
