@@ -301,10 +301,13 @@ void CrossDomainRenderer::reset(Completion<> done) {
     cancelled_ = std::make_shared<std::atomic<bool>>(false);
     contexts_.clear();
     blobs_.clear();
-    // A piece that is copied now posts the one that gives up, and answers, behind what is posted
-    // here: once the reset is answered, all else has been.
-    reactor_->post([&reactor = *reactor_, done = std::move(done)]() mutable {
-        reactor.post([done = std::move(done)]() mutable { done({}); });
+    // A piece that is copied now posts the one that gives up behind what is posted here, and what
+    // it answers goes over the device thread twice (later()). So does this: once the reset is
+    // answered, all else has been.
+    reactor_->post([&reactor = *reactor_, sink = sink_, done = std::move(done)]() mutable {
+        reactor.post([sink = std::move(sink), done = std::move(done)]() mutable {
+            sink->post([done = std::move(done)]() mutable { done({}); });
+        });
     });
 }
 

@@ -19,6 +19,14 @@ constexpr uint32_t kShader[] = {0x07230203, 0x00010000, 0,          5, 0, 0x0002
                                 3,          2,          0x00050036, 2, 1, 0,          3, 0x000200f8,
                                 4,          0x000100fd, 0x00010038};
 
+VkShaderModuleCreateInfo shader() {
+    VkShaderModuleCreateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    info.codeSize = sizeof(kShader);
+    info.pCode = kShader;
+    return info;
+}
+
 class Costs : public ::testing::Test {
   protected:
     Costs() {
@@ -199,10 +207,7 @@ TEST_F(Costs, QueryPools_PayForTheirQueries) {
 }
 
 TEST_F(Costs, ShaderModules_PayForTheirCode) {
-    VkShaderModuleCreateInfo info{};
-    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    info.codeSize = sizeof(kShader);
-    info.pCode = kShader;
+    const VkShaderModuleCreateInfo info = shader();
     VkShaderModule made = VK_NULL_HANDLE;
     const guest::vkCreateShaderModule create{
         .self = program.device, .pCreateInfo = &info, .pShaderModule = &made};
@@ -273,10 +278,7 @@ TEST_F(Costs, ShaderModules_PayForTheirCode) {
 }
 
 TEST_F(Costs, PipelineCaches_PayForWhatTheyKeep) {
-    VkShaderModuleCreateInfo module_info{};
-    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    module_info.codeSize = sizeof(kShader);
-    module_info.pCode = kShader;
+    const VkShaderModuleCreateInfo module_info = shader();
     VkShaderModule module = VK_NULL_HANDLE;
     VkComputePipelineCreateInfo pipeline_info =
         compute_pipeline(program.create<VkShaderModule>(guest::vkCreateShaderModule{
